@@ -1,0 +1,1 @@
+"""Configuration files (YAML) that ship with the package."""

@@ -1,0 +1,40 @@
+"""The ``onlinetada`` command: finds the verb, imports only its module, turns bad input into one line."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from onlinetada._version import __version__
+from onlinetada.errors import InputError
+
+# verb -> (module with add_arguments(parser) and run(args) -> int, help line)
+VERBS: dict[str, tuple[str, str]] = {}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. Exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    parser = argparse.ArgumentParser(prog="onlinetada", description="Track targets in live video.")
+    parser.add_argument("--version", action="version", version=f"onlinetada {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    chosen = next((a for a in argv if not a.startswith("-")), None)
+    modules = {}
+    for verb, (module_name, help_line) in VERBS.items():
+        sub = verbs.add_parser(verb, help=help_line, description=help_line)
+        if verb == chosen:  # the others cost their import time only when they are used
+            modules[verb] = importlib.import_module(module_name)
+            modules[verb].add_arguments(sub)
+    args = parser.parse_args(argv)
+    try:
+        return int(modules[args.verb].run(args))
+    except (InputError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        print(f"onlinetada {args.verb}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"onlinetada {args.verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
