@@ -11,7 +11,17 @@ from onlinetada._version import __version__
 from onlinetada.errors import InputError
 
 # verb -> (module with add_arguments(parser) and run(args) -> int, help line)
-VERBS: dict[str, tuple[str, str]] = {}
+_COMMANDS = "onlinetada.trackers.commands."
+VERBS: dict[str, tuple[str, str]] = {
+    "track": (_COMMANDS + "track", "follow targets in a video, a camera or a stream"),
+    "doctor": (_COMMANDS + "doctor", "show what is installed and test it on a made-up video"),
+    "models": (_COMMANDS + "models", "list the models and the weights that ship"),
+    "eval": (_COMMANDS + "evaluate", "run a tracker over a benchmark"),
+    "report": (_COMMANDS + "report", "score result files and make a report"),
+    "search": (_COMMANDS + "search", "search inference hyper-parameters on a set of sequences"),
+    "data": (_COMMANDS + "data", "check and pack training material"),
+    "train": (_COMMANDS + "train", "train a tracker"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

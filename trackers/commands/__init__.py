@@ -1,0 +1,1 @@
+"""The verbs of the ``onlinetada`` command, one module each: ``add_arguments(parser)`` and ``run(args)``."""

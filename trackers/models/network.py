@@ -1,0 +1,65 @@
+"""What every tracking network offers: one function for training, batches and live streams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
+
+from onlinetada.state import StreamState
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a network wants its pictures.
+
+    Attributes:
+        template_size: side of the square template in pixels.
+        search_size: side of the square search region in pixels.
+        context: share of (w + h) / 2 that is added to both sides of a box before the crop is taken.
+        color: channel order of the pictures.
+        crop: "integer" as in the published Siamese code (whole pixels, padded first, then resized), or "subpixel".
+        grid_size: candidates are a grid_size x grid_size map, flattened row by row.
+    """
+
+    template_size: int
+    search_size: int
+    context: float
+    color: Literal["bgr", "rgb"]
+    crop: Literal["integer", "subpixel"]
+    grid_size: int
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What a network says of one search region a stream. N = grid_size ** 2.
+
+    Attributes:
+        boxes: (B, N, 4) cx, cy, w, h in pixels of the search region, cx and cy measured from its centre.
+        scores: (B, N), larger is better; their scale is the model's own.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+
+
+class TrackNetwork(Protocol):
+    """A Siamese network whose whole memory of a target, template features included, is a row of a state.
+
+    Pictures are float tensors with values 0..255; normalisation is the network's business.
+    """
+
+    geometry: Geometry
+
+    def start(self, template: Tensor, search: Tensor, box: Tensor) -> StreamState:
+        """Begin B streams.
+
+        Args:
+            template: (B, 3, S, S) crop around the target.
+            search: (B, 3, R, R) search region of the same frame, with the target at its centre.
+            box: (B, 4) cx, cy, w, h of the target in pixels of the template.
+        """
+
+    def step(self, search: Tensor, state: StreamState, *, commit: bool = True) -> tuple[Candidates, StreamState]:
+        """One frame of B streams: (B, 3, R, R). The state is written in place unless ``commit`` is false."""
