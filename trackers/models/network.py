@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -14,10 +14,13 @@ from onlinetada.state import StreamState
 class Geometry:
     """How a network wants its pictures.
 
+    With p = context * (w + h), a template is cropped from a square of side sqrt((w + p) * (h + p)) around the target,
+    a search region from a square that is search_size / template_size times as large.
+
     Attributes:
         template_size: side of the square template in pixels.
         search_size: side of the square search region in pixels.
-        context: share of (w + h) / 2 that is added to both sides of a box before the crop is taken.
+        context: share of (w + h) that is added to both sides of a box before the crop is taken.
         color: channel order of the pictures.
         crop: "integer" as in the published Siamese code (whole pixels, padded first, then resized), or "subpixel".
         grid_size: candidates are a grid_size x grid_size map, flattened row by row.
@@ -38,16 +41,20 @@ class Candidates:
     Attributes:
         boxes: (B, N, 4) cx, cy, w, h in pixels of the search region, cx and cy measured from its centre.
         scores: (B, N), larger is better; their scale is the model's own.
+        similarity: (B, N) cosine, -1..1, of each cell's features with the target's own from the first frame, where
+            the network has it; it lets the tracker tell the target from something that merely looks like one.
     """
 
     boxes: Tensor
     scores: Tensor
+    similarity: Tensor | None = None
 
 
 class TrackNetwork(Protocol):
     """A Siamese network whose whole memory of a target, template features included, is a row of a state.
 
-    Pictures are float tensors with values 0..255; normalisation is the network's business.
+    Pictures are float tensors with values 0..255; normalisation is the network's business. An implementation is an
+    ``nn.Module``; ``start`` and ``step`` are for evaluation mode.
     """
 
     geometry: Geometry
@@ -63,3 +70,16 @@ class TrackNetwork(Protocol):
 
     def step(self, search: Tensor, state: StreamState, *, commit: bool = True) -> tuple[Candidates, StreamState]:
         """One frame of B streams: (B, 3, R, R). The state is written in place unless ``commit`` is false."""
+
+    def forward(self, template: Tensor, clip: Tensor, box: Tensor, *, first: Tensor | None = None) -> Any:
+        """The same for T frames at once, for training: what ``start`` and then T times ``step`` would see.
+
+        Args:
+            template: (B, 3, S, S).
+            clip: (B, 3, T, R, R) search regions.
+            box: (B, 4) as for ``start``.
+            first: (B, 3, R, R) the search region that the streams start on; the first of the clip without it.
+
+        Returns:
+            The head's raw maps, each (B, T, ...), in a tuple with named fields of the network's own.
+        """
