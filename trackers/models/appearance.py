@@ -1,0 +1,83 @@
+"""What a network keeps of a target's first frame: part templates and a filter that tells it from its surroundings."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+PART_OFFSETS = (-1.2, -0.6, 0.0, 0.6, 1.2)
+_MIN_RADIUS_PX = 14.0
+_POSITIVE_WEIGHT = 8.0
+
+
+def cell_centres(grid_size: int, stride: int, device: torch.device | None = None) -> Tensor:
+    """(grid_size,) positions of the cells in pixels, measured from the middle of the picture."""
+    index = torch.arange(grid_size, device=device, dtype=torch.float32)
+    return (index + 0.5 - grid_size / 2) * stride
+
+
+def centre_prior(boxes: Tensor, grid_size: int, stride: int) -> Tensor:
+    """How much each cell belongs to the middle of a box: a Gaussian inside the box's ellipse, 0 outside.
+
+    The ellipse has a radius of at least 14 px, and the cell nearest to the centre always gets 1.
+
+    Args:
+        boxes: (N, 4) cx, cy, w, h in pixels from the middle of the picture.
+
+    Returns:
+        (N, grid_size, grid_size) between 0 and 1.
+    """
+    cells = cell_centres(grid_size, stride, boxes.device)
+    distance = (cells - boxes[:, :2, None]).abs()  # (N, 2, grid)
+    radius = (boxes[:, 2:] / 2).clamp(min=_MIN_RADIUS_PX)
+    squared = (distance / radius[:, :, None]) ** 2
+    squared = squared[:, 1, :, None] + squared[:, 0, None, :]
+    prior = torch.exp(-2 * squared) * (squared < 1)
+    nearest = distance == distance.amin(2, keepdim=True)
+    return torch.where(nearest[:, 1, :, None] & nearest[:, 0, None, :], 1.0, prior)
+
+
+def part_features(features: Tensor, boxes: Tensor, stride: int) -> Tensor:
+    """Features at 5 x 5 points spread over a box and a little beyond it.
+
+    Args:
+        features: (B, C, G, G).
+        boxes: (B, 4) cx, cy, w, h in pixels from the middle.
+
+    Returns:
+        (B, 25, C).
+    """
+    offsets = torch.tensor(PART_OFFSETS, device=features.device, dtype=torch.float32)
+    step_y, step_x = torch.meshgrid(offsets, offsets, indexing="ij")
+    steps = torch.stack([step_x, step_y], -1)  # (5, 5, 2)
+    points = boxes[:, None, None, :2] + steps * boxes[:, None, None, 2:] / 2
+    half_side = features.shape[-1] * stride / 2
+    sampled = F.grid_sample(features, (points / half_side).to(features.dtype), align_corners=False)
+    return sampled.flatten(2).transpose(1, 2)
+
+
+def target_filter(features: Tensor, prior: Tensor, ridge: Tensor) -> Tensor:
+    """The linear filter that answers the prior on the target's first frame: ridge regression in closed form.
+
+    It weighs the target against what surrounds it, as a correlation filter does (Bertinetto et al., "Meta-learning
+    with differentiable closed-form solvers", 2019), and gradients pass through the solution.
+
+    Args:
+        features: (B, C, G, G), unit length a cell.
+        prior: (B, G, G) the wanted answer.
+        ridge: () strength of the regularisation, relative to the mean squared feature.
+
+    Returns:
+        (B, C + 1) weights, the last one the constant.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        cells = features.float().flatten(2).transpose(1, 2)  # (B, G * G, C)
+        design = F.pad(cells, (0, 1), value=1.0)
+        answer = prior.float().flatten(1)
+        weight = 1 + _POSITIVE_WEIGHT * answer
+        weighted = design * (weight / weight.sum(1, keepdim=True))[..., None]
+        gram = weighted.transpose(1, 2) @ design
+        gram = gram + ridge.float() * torch.eye(gram.shape[-1], device=gram.device)
+        solution: Tensor = torch.linalg.solve(gram, weighted.transpose(1, 2) @ answer[..., None])
+    return solution[..., 0]

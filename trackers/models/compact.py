@@ -1,0 +1,210 @@
+"""Our compact tracking network: EfficientNet-Lite0 to stride 16, a closed-form target filter, a small head."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from onlinetada.errors import InputError
+from onlinetada.state import StreamState
+from onlinetada.trackers.models.appearance import (
+    PART_OFFSETS,
+    cell_centres,
+    centre_prior,
+    part_features,
+    target_filter,
+)
+from onlinetada.trackers.models.backbone import STRIDE, Lite0
+from onlinetada.trackers.models.network import Candidates, Geometry
+
+PARTS = len(PART_OFFSETS) ** 2
+
+
+@dataclass(frozen=True)
+class CompactOptions:
+    """The shape of a compact network.
+
+    Attributes:
+        depth: blocks of the backbone, 9 to 11 end at stride 16 with 112 channels.
+        channels: width of neck and head.
+        template_size: side of a box with its context, in pixels of the crop.
+        search_size: side of the search region in pixels, a multiple of 16.
+        calibration: "online" puts Online-TAdaConv on the expansions of ``calibrated_blocks``.
+        calibrated_blocks: their indices.
+    """
+
+    depth: int = 11
+    channels: int = 96
+    template_size: int = 128
+    search_size: int = 256
+    calibration: Literal["none", "online"] = "none"
+    calibrated_blocks: tuple[int, ...] = (9, 10)
+
+    def __post_init__(self) -> None:
+        if self.search_size % (2 * STRIDE):
+            raise InputError(f"search_size must be a multiple of {2 * STRIDE}, not {self.search_size}")
+        if self.calibration not in ("none", "online"):
+            raise InputError(f"calibration must be none or online, not {self.calibration!r}")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the head says of M search regions; N = grid_size ** 2.
+
+    Attributes:
+        logits: (M, N) of the target's centre being in the cell.
+        boxes: (M, N, 4) cx, cy, w, h in pixels from the middle of the region.
+    """
+
+    logits: Tensor
+    boxes: Tensor
+
+
+class CompactNetwork(nn.Module):
+    """Follows a target that is described by the first frame's search region alone.
+
+    ``forward`` takes whole clips, ``start`` and ``step`` take streams; both run the same layers and agree.
+    """
+
+    def __init__(self, options: CompactOptions | None = None) -> None:
+        super().__init__()
+        self.options = options or CompactOptions()
+        self.backbone = Lite0(depth=self.options.depth)
+        self.head = CompactHead(self.backbone.out_channels, self.options.channels)
+        size = self.options.search_size
+        self.geometry = Geometry(
+            template_size=self.options.template_size,
+            search_size=size,
+            context=0.5,
+            color="rgb",
+            crop="subpixel",
+            grid_size=size // STRIDE,
+        )
+
+    def forward(self, clip: Tensor, box: Tensor, *, blocks_done: int | None = None) -> Prediction:
+        """Predictions for all frames of B clips but their first, on which the target is given.
+
+        Args:
+            clip: (B, 3, T, R, R) search regions, 0..255 RGB; or what ``blocks_done`` blocks of the backbone made of
+                them, (B, C, T, R', R').
+            box: (B, 4) cx, cy, w, h of the target on the first frame, in pixels from the middle.
+
+        Returns:
+            Predictions with M = B * (T - 1), frame after frame within a clip.
+        """
+        batch, frames = clip.shape[0], clip.shape[2]
+        x = clip.transpose(1, 2).flatten(0, 1)
+        x = self.backbone(x) if blocks_done is None else self.backbone.late(x, blocks_done)
+        features = self.head.neck(x).unflatten(0, (batch, frames))
+        target = self.head.describe(features[:, 0], box)
+        repeated = {name: value.repeat_interleave(frames - 1, 0) for name, value in target.items()}
+        return self.head(features[:, 1:].flatten(0, 1), repeated)
+
+    def start(self, template: Tensor, search: Tensor, box: Tensor) -> StreamState:
+        """Begin B streams. The template lies within the search region of the same frame and is not needed."""
+        features = self.head.neck(self.backbone(search))
+        centred = torch.cat([box[:, :2] - template.shape[-1] / 2, box[:, 2:]], 1)
+        return StreamState.of(self.head.describe(features, centred), search.shape[0], search.device)
+
+    def step(self, search: Tensor, state: StreamState, *, commit: bool = True) -> tuple[Candidates, StreamState]:
+        """One frame of B streams, (B, 3, R, R). Scores are between 0 and 1."""
+        prediction = self.head(self.head.neck(self.backbone(search)), state.buffers)
+        return Candidates(prediction.boxes, prediction.logits.sigmoid()), state
+
+
+class CompactHead(nn.Module):
+    """Compares search features with the target's and reads off a score and a box a cell.
+
+    Two explicit priors let it localise before any training: the answer of a closed-form filter, and boxes that are
+    the first frame's size moved to the cell.
+
+    Args:
+        in_channels: of the backbone.
+        channels: of everything after the neck.
+    """
+
+    def __init__(self, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.neck = nn.Conv2d(in_channels, channels, 1)
+        nn.init.orthogonal_(self.neck.weight)
+        self.log_ridge = nn.Parameter(torch.tensor(-8.0))
+        self.prior_gain = nn.Parameter(torch.tensor([6.0, 1.0]))  # target filter, likeness to the mean target
+        self.fuse = nn.Sequential(
+            nn.Conv2d(PARTS + 2 + 2 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels)
+        )
+        self.shape = nn.Linear(2, channels)
+        self.trunk = nn.Sequential(separable(channels), separable(channels))
+        self.score = nn.Sequential(separable(channels), nn.Conv2d(channels, 1, 1))
+        self.box = nn.Sequential(separable(channels), separable(channels), nn.Conv2d(channels, 4, 1))
+        for last in (self.score[-1], self.box[-1]):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+        nn.init.constant_(self.score[-1].bias, -3.0)
+
+    def describe(self, features: Tensor, box: Tensor) -> dict[str, Tensor]:
+        """What is remembered of B targets.
+
+        Args:
+            features: (B, C, G, G) of the first frame, after the neck.
+            box: (B, 4) cx, cy, w, h in pixels from the middle.
+
+        Returns:
+            name -> (B, ...): mean (C), parts (25, C), target (C), filter (C + 1), size (2).
+        """
+        mean = features.mean((2, 3))
+        unit = F.normalize(features - mean[:, :, None, None], dim=1)
+        parts = part_features(unit, box, STRIDE)
+        inner = parts.unflatten(1, (len(PART_OFFSETS), -1))[:, 1:-1, 1:-1]
+        prior = centre_prior(box, features.shape[-1], STRIDE)
+        return {
+            "mean": mean,
+            "parts": parts,
+            "target": F.normalize(inner.mean((1, 2)), dim=1),
+            "filter": target_filter(unit, prior, self.log_ridge.exp()),
+            "size": box[:, 2:],
+        }
+
+    def forward(self, features: Tensor, target: Mapping[str, Tensor]) -> Prediction:
+        """Features (M, C, G, G) after the neck against M remembered targets."""
+        grid = features.shape[-1]
+        x = F.normalize(features - target["mean"][:, :, None, None], dim=1)
+        cells = x.flatten(2)
+        parts = (target["parts"] @ cells).unflatten(2, (grid, grid))
+        weights = torch.stack([target["filter"][:, :-1], target["target"]], 1)
+        priors = (weights.to(cells.dtype) @ cells).unflatten(2, (grid, grid))
+        constant = target["filter"][:, -1:].to(cells.dtype)
+        priors = priors + F.pad(constant, (0, 1))[:, :, None, None]
+        spread = self.channels**0.5  # brings unit-length features to unit variance
+        product = x * target["target"][:, :, None, None] * self.channels
+        size = target["size"].clamp(min=1)
+        y = self.fuse(torch.cat([parts, priors, product, x * spread], 1))
+        y = F.relu(y + self.shape(torch.log(size / 64))[:, :, None, None])
+        y = self.trunk(y)
+        logits = self.score(y)[:, 0] + (priors * self.prior_gain[:, None, None]).sum(1)
+        return Prediction(logits.flatten(1).float(), self._boxes(self.box(y).float(), size))
+
+    def _boxes(self, raw: Tensor, size: Tensor) -> Tensor:
+        cells = cell_centres(raw.shape[-1], STRIDE, raw.device)
+        shift_x, shift_y, *log_growth = raw.unbind(1)
+        cx = cells + STRIDE * shift_x
+        cy = cells[:, None] + STRIDE * shift_y
+        growth = torch.stack(log_growth, 1).clamp(-2, 2).exp()
+        wh = size[:, :, None, None] * growth
+        return torch.stack([cx, cy, wh[:, 0], wh[:, 1]], -1).flatten(1, 2)
+
+
+def separable(channels: int, kernel_size: int = 5) -> nn.Sequential:
+    """Depthwise, then 1x1 convolution, batch norm after each, ReLU at the end."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(),
+    )
