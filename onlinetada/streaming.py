@@ -47,8 +47,8 @@ class TemporalModule(nn.Module):
     _session: _Session | None = None
     _prefix: str = ""
 
-    def init_buffers(self, batch_size: int, *, frame_size: tuple[int, int] | None = None, **factory: Any) -> dict[str, Tensor]:
-        """Zeroed buffers (B, ...) of streams that have not begun; {} where they depend on an unknown frame size."""
+    def init_buffers(self, batch_size: int, *, frame_shape: tuple[int, int, int] | None = None, **factory: Any) -> dict[str, Tensor]:
+        """Zeroed buffers (B, ...) of streams that have not begun; {} where they need a frame shape that is not given."""
         return {}
 
     def advance(self, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -69,16 +69,17 @@ class TemporalModule(nn.Module):
         return y if x.dim() == 5 else unfold_frames(y)
 
     def init_state(
-        self, batch_size: int = 1, *, frame_size: tuple[int, int] | None = None, device: Any = None, dtype: Any = None
+        self, batch_size: int = 1, *, frame_shape: tuple[int, int, int] | None = None, device: Any = None, dtype: Any = None
     ) -> StreamState:
         """State of B streams that have not begun.
 
         Args:
             batch_size: B.
-            frame_size: (H, W) of this module's input; only modules that keep whole frames need it beforehand.
+            frame_shape: (C, H, W) of the input; modules that keep whole frames otherwise make their buffers on the
+                first frame.
             device, dtype: by default those of the module's parameters.
         """
-        return init_state(self, batch_size, frame_size=frame_size, device=device, dtype=dtype)
+        return init_state(self, batch_size, frame_shape=frame_shape, device=device, dtype=dtype)
 
     def step(self, frame: Tensor, state: StreamState, *, commit: bool = True) -> tuple[Tensor, StreamState]:
         """The next frame of B streams.
@@ -97,8 +98,8 @@ class TemporalModule(nn.Module):
 
     def _fresh(self, x: Tensor) -> dict[str, Tensor]:
         like = next(self.parameters(), x)
-        size = (int(x.shape[-2]), int(x.shape[-1]))
-        return self.init_buffers(x.shape[0], frame_size=size, device=x.device, dtype=like.dtype)
+        shape = (x.shape[1], x.shape[3], x.shape[4])
+        return self.init_buffers(x.shape[0], frame_shape=shape, device=x.device, dtype=like.dtype)
 
     def _in_stream(self, x: Tensor, session: _Session) -> Tensor:
         if session.called is not None:
@@ -157,7 +158,7 @@ def init_state(
     model: nn.Module,
     batch_size: int = 1,
     *,
-    frame_size: tuple[int, int] | None = None,
+    frame_shape: tuple[int, int, int] | None = None,
     device: Any = None,
     dtype: Any = None,
 ) -> StreamState:
@@ -166,7 +167,7 @@ def init_state(
     Args:
         model: any module; its temporal modules must be causal.
         batch_size: B.
-        frame_size: (H, W), only for a single layer that keeps whole frames; in models the first frame tells.
+        frame_shape: (C, H, W) of the input, for a single layer that keeps whole frames; otherwise the first frame tells.
         device, dtype: by default those of the first parameter.
     """
     if batch_size < 1:
@@ -175,7 +176,7 @@ def init_state(
     factory = {"device": device or like.device, "dtype": dtype or like.dtype}
     buffers: dict[str, Tensor] = {}
     for name, module in _causal_modules(model).items():
-        own = module.init_buffers(batch_size, frame_size=frame_size, **factory)
+        own = module.init_buffers(batch_size, frame_shape=frame_shape, **factory)
         buffers.update({f"{name}.{n}" if name else n: b for n, b in own.items()})
     return StreamState.of(buffers, batch_size, factory["device"])
 

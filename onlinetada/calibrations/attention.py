@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onlinetada.calibrations.base import Buffers, Calibration, FactorHead, Factors, seen_counter
+from onlinetada.calibrations.base import Buffers, Calibration, FactorHead, Factors
+from onlinetada.past import seen_counter
 
 
 class AttentionCalibration(Calibration):

@@ -85,25 +85,3 @@ class FactorHead(nn.Module):
 def describe(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Frame descriptors: (B, C, T, H, W) -> (B, C, T), the mean over space."""
     return x.mean((-2, -1)).to(dtype)
-
-
-def with_past(v: Tensor, past: Tensor, seen: Tensor) -> Tensor:
-    """Put the remembered frames before new ones; a stream that has not begun has its first frame repeated there.
-
-    Args:
-        v: (B, C, T) new frames.
-        past: (B, C, K) remembered frames.
-        seen: (B,) frames that each stream has had.
-    """
-    begun = (seen > 0).view(-1, 1, 1)
-    return torch.cat([torch.where(begun, past, v[:, :, :1]), v], 2)
-
-
-def last(v: Tensor, count: int) -> Tensor:
-    """The newest ``count`` frames of (B, C, T)."""
-    return v[:, :, v.shape[2] - count :]
-
-
-def seen_counter(batch_size: int, factory: Mapping[str, Any]) -> Tensor:
-    """(B,) zeros: no stream has had a frame."""
-    return torch.zeros(batch_size, dtype=torch.int64, device=factory.get("device"))

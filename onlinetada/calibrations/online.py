@@ -9,17 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from onlinetada.calibrations.base import (
-    Buffers,
-    Calibration,
-    FactorHead,
-    Factors,
-    describe,
-    last,
-    seen_counter,
-    with_past,
-)
+from onlinetada.calibrations.base import Buffers, Calibration, FactorHead, Factors, describe
 from onlinetada.errors import InputError
+from onlinetada.past import last, seen_counter, with_past
 
 CausalContext = Literal["running_mean", "exponential_mean", "window", "none"]
 

@@ -78,7 +78,7 @@ class TAdaConv2d(TemporalModule):
                 module.reset_parameters()
 
     def init_buffers(
-        self, batch_size: int, *, frame_size: tuple[int, int] | None = None, **factory: Any
+        self, batch_size: int, *, frame_shape: tuple[int, int, int] | None = None, **factory: Any
     ) -> dict[str, Tensor]:
         """The buffers of the calibration."""
         return self.calibration.init_buffers(batch_size, **factory)

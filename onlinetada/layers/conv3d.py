@@ -1,0 +1,73 @@
+"""A causal 3-d convolution: what makes R(2+1)D, R3D and the like run frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from onlinetada.errors import InputError
+from onlinetada.layers.pooling import frame_buffers
+from onlinetada.past import last, with_past
+from onlinetada.streaming import TemporalModule
+
+
+class OnlineConv3d(TemporalModule):
+    """``torch.nn.Conv3d`` that looks back only: output t sees the inputs up to t, the first one repeated before it.
+
+    The arguments are those of ``torch.nn.Conv3d``, except that the temporal stride is 1 and that ``padding`` is of
+    space alone: (H, W). The parameters have the same names and shapes, so weights load either way.
+
+    Shape:
+        (B, C_in, T, H, W) -> (B, C_out, T, H', W')
+    """
+
+    causal = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        space = (stride, stride) if isinstance(stride, int) else tuple(stride)
+        pad = (padding, padding) if isinstance(padding, int) else tuple(padding)
+        if len(space) != 2 or len(pad) != 2:
+            raise InputError(f"stride and padding are of space alone, (H, W); they are {stride} and {padding}")
+        conv = nn.Conv3d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            (1, *space),
+            (0, *pad),
+            dilation,
+            groups,
+            bias,
+            device=device,
+            dtype=dtype,
+        )
+        self.weight, self.bias = conv.weight, conv.bias
+        self._options = (conv.stride, conv.padding, conv.dilation, groups)
+        self.kept = conv.dilation[0] * (conv.kernel_size[0] - 1)
+
+    def init_buffers(
+        self, batch_size: int, *, frame_shape: tuple[int, int, int] | None = None, **factory: Any
+    ) -> dict[str, Tensor]:
+        """``past`` (B, C_in, dilation * (k - 1), H, W) and ``seen`` (B,)."""
+        return frame_buffers(batch_size, self.kept, frame_shape, factory)
+
+    def advance(self, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The next T frames (B, C_in, T, H, W)."""
+        frames = with_past(x, buffers["past"].to(x.dtype), buffers["seen"])
+        y = nn.functional.conv3d(frames, self.weight, self.bias, *self._options)
+        return y, {"past": last(frames, self.kept), "seen": buffers["seen"] + x.shape[2]}
