@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -132,8 +132,7 @@ def load_imagenet(backbone: Lite0, published: Mapping[str, Tensor]) -> None:
         InputError: a tensor is missing or of another shape.
     """
     pairs: list[tuple[nn.Module, str, str]] = [(backbone.stem, "_conv_stem", "_bn0")]
-    for i, block in enumerate(backbone.blocks):
-        assert isinstance(block, InvertedResidual)
+    for i, block in enumerate(cast(list[InvertedResidual], list(backbone.blocks))):
         parts: list[tuple[nn.Module, str]] = [(block.depthwise, "_depthwise_conv"), (block.project, "_project_conv")]
         if block.expand is not None:
             parts.insert(0, (block.expand, "_expand_conv"))
@@ -149,8 +148,7 @@ def _load_folded(conv: nn.Module, conv_name: str, norm_name: str, published: Map
     for name in (f"{conv_name}.weight", *names.values()):
         if name not in published:
             raise InputError(f"not an EfficientNet-Lite0 state dict: {name!r} is missing")
-    own_weight, own_bias = conv.weight, conv.bias
-    assert isinstance(own_weight, Tensor) and isinstance(own_bias, Tensor)
+    own_weight, own_bias = cast(Tensor, conv.weight), cast(Tensor, conv.bias)
     norm = {key: published[name].float() for key, name in names.items()}
     weight, bias = fold_batch_norm(published[f"{conv_name}.weight"].float(), norm, _BATCH_NORM_EPS)
     if weight.numel() != own_weight.numel():
