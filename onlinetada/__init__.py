@@ -2,22 +2,41 @@
 
 from onlinetada import calibrations, functional
 from onlinetada._version import __version__
+from onlinetada.convert import ConvertedLayer, convert, converted_layers, from_conv
 from onlinetada.errors import InputError
-from onlinetada.layers import OnlineTAdaConv2d, TAdaConv2d
+from onlinetada.layers import (
+    OnlineConv3d,
+    OnlineTAdaConv2d,
+    OnlineTemporalAvgPool,
+    TAdaConv2d,
+    TemporalAggregation,
+    TemporalAvgPool,
+)
+from onlinetada.published import load_published, published_state_dict
 from onlinetada.state import StreamState
 from onlinetada.streaming import TemporalModule, clips, init_state, step, streaming
 
 __all__ = [
+    "ConvertedLayer",
     "InputError",
+    "OnlineConv3d",
     "OnlineTAdaConv2d",
+    "OnlineTemporalAvgPool",
     "StreamState",
     "TAdaConv2d",
+    "TemporalAggregation",
+    "TemporalAvgPool",
     "TemporalModule",
     "__version__",
     "calibrations",
     "clips",
+    "convert",
+    "converted_layers",
+    "from_conv",
     "functional",
     "init_state",
+    "load_published",
+    "published_state_dict",
     "step",
     "streaming",
 ]

@@ -152,11 +152,11 @@ def _kernel_calibrated(
     stride, dilation = _ints(stride, nd), _ints(dilation, nd)
     x = F.pad(x, _pad_widths(padding, size, dilation))
     out = [(n - d * (k - 1) - 1) // s + 1 for n, k, s, d in zip(x.shape[2:], size, stride, dilation, strict=True)]
-    taps = []
-    for position in product(*map(range, size)):
+    taps: list[Tensor] = []
+    for position in product(*map(range, size)):  # in the order of the kernel's memory
         spans = zip(position, dilation, stride, out, strict=True)
         window = tuple(slice(p * d, p * d + s * (o - 1) + 1, s) for p, d, s, o in spans)
-        factor = alpha[(slice(None), *position)]
+        factor = alpha.flatten(1)[:, len(taps)]
         taps.append(x[(slice(None), slice(None), *window)] * factor.view(-1, *[1] * (nd + 1)))
     unfolded = torch.stack(taps, 2).flatten(1, 2)  # (N, C_in * k, ...), positions fastest, as in the kernel
     flat = weight.reshape(weight.shape[0], -1, *[1] * nd)
@@ -164,10 +164,10 @@ def _kernel_calibrated(
 
 
 def _scale_and_shift(y: Tensor, factor: Tensor, bias: Tensor | None, nd: int) -> Tensor:
-    shift = None if bias is None else _spread_bias(bias, nd)
+    shift = None if bias is None else _spread_bias(bias, nd).to(y.dtype)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (y, factor, shift)):
+        return y * factor if shift is None else torch.addcmul(shift, y, factor.to(y.dtype))
     # y was made here: without autograd it is scaled in place, which spares a pass over fresh memory.
-    if torch.is_grad_enabled() and (y.requires_grad or factor.requires_grad or (bias is not None and bias.requires_grad)):
-        return y * factor if shift is None else torch.addcmul(shift.to(y.dtype), y, factor.to(y.dtype))
     y.mul_(factor)
     return y if shift is None else y.add_(shift)
 
@@ -200,9 +200,7 @@ def _pad_widths(padding: Padding, size: Sequence[int], dilation: Sequence[int]) 
     return [width for pair in reversed(pairs) for width in pair]
 
 
-def _check(
-    nd: int, x: Tensor, weight: Tensor, alpha: Tensor, bias: Tensor | None, groups: int, cal_dim: Any
-) -> None:
+def _check(nd: int, x: Tensor, weight: Tensor, alpha: Tensor, bias: Tensor | None, groups: int, cal_dim: Any) -> None:
     if cal_dim not in get_args(CalDim):
         raise InputError(f"cal_dim must be one of {', '.join(get_args(CalDim))}; it is {cal_dim!r}")
     if x.dim() != nd + 2:
@@ -216,13 +214,20 @@ def _check(
     wanted = {"cin": (n, x.shape[1]), "cout": (n, c_out), "kernel": (n, *weight.shape[2:])}[cal_dim]
     if tuple(alpha.shape) != wanted:
         raise InputError(f"alpha must have shape {tuple(wanted)} for cal_dim={cal_dim!r}, it has {tuple(alpha.shape)}")
-    if bias is not None and tuple(bias.shape) not in {(c_out,), (n, c_out), (n, 1)}:
+    if bias is not None and not _fits_bias(bias, n, c_out):
         raise InputError(f"bias must have shape ({c_out},), ({n}, {c_out}) or ({n}, 1), it has {tuple(bias.shape)}")
     for name, other in (("weight", weight), ("alpha", alpha), ("bias", bias)):
         if other is not None and other.device != x.device:
             raise InputError(f"{name} is on {other.device}, x is on {x.device}")
     if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
         raise InputError(f"x is {x.dtype}, weight is {weight.dtype}: convert one, or run under torch.autocast")
+
+
+def _fits_bias(bias: Tensor, n: int, c_out: int) -> bool:
+    # By rank: comparing N with C_out would fix N in a traced graph.
+    if bias.dim() == 1:
+        return bias.shape[0] == c_out
+    return bias.dim() == 2 and bias.shape[0] == n and bias.shape[1] in (c_out, 1)
 
 
 def kernel_numel(size: Sequence[int]) -> int:

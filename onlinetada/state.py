@@ -11,6 +11,7 @@ from torch import Tensor
 from onlinetada.errors import InputError
 
 Rows = Sequence[int] | Tensor | int | None
+Device = torch.device | str | None
 
 
 @dataclass(eq=False)
@@ -30,14 +31,14 @@ class StreamState:
     frozen: Tensor = field(repr=False)
 
     @classmethod
-    def of(cls, buffers: Mapping[str, Tensor], batch_size: int, device: torch.device | str | None = None) -> StreamState:
+    def of(cls, buffers: Mapping[str, Tensor], batch_size: int, device: Device = None) -> StreamState:
         """A state over ``buffers`` in which no row is frozen."""
         return cls(dict(buffers), torch.zeros(batch_size, dtype=torch.bool, device=device))
 
     @property
     def batch_size(self) -> int:
         """Number of streams."""
-        return int(self.frozen.shape[0])
+        return self.frozen.shape[0]  # not int(): that would fix it in a traced graph
 
     @property
     def device(self) -> torch.device:
@@ -104,7 +105,8 @@ class StreamState:
 
     def to(self, device: torch.device | str) -> StreamState:
         """A copy on another device."""
-        return StreamState({n: b.to(device, copy=True) for n, b in self.buffers.items()}, self.frozen.to(device, copy=True))
+        moved = {n: b.to(device, copy=True) for n, b in self.buffers.items()}
+        return StreamState(moved, self.frozen.to(device, copy=True))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Copies of all tensors by name, to be saved with ``torch.save`` or safetensors."""

@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from onlinetada.errors import InputError
 from onlinetada.state import StreamState
 
+FrameShape = tuple[int, int, int] | None
+
 
 @dataclass
 class _Session:
@@ -47,8 +49,8 @@ class TemporalModule(nn.Module):
     _session: _Session | None = None
     _prefix: str = ""
 
-    def init_buffers(self, batch_size: int, *, frame_shape: tuple[int, int, int] | None = None, **factory: Any) -> dict[str, Tensor]:
-        """Zeroed buffers (B, ...) of streams that have not begun; {} where they need a frame shape that is not given."""
+    def init_buffers(self, batch_size: int, *, frame_shape: FrameShape = None, **factory: Any) -> dict[str, Tensor]:
+        """Zeroed buffers (B, ...) of streams that have not begun; {} where they need an unknown frame shape."""
         return {}
 
     def advance(self, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -69,7 +71,12 @@ class TemporalModule(nn.Module):
         return y if x.dim() == 5 else unfold_frames(y)
 
     def init_state(
-        self, batch_size: int = 1, *, frame_shape: tuple[int, int, int] | None = None, device: Any = None, dtype: Any = None
+        self,
+        batch_size: int = 1,
+        *,
+        frame_shape: FrameShape = None,
+        device: Any = None,
+        dtype: Any = None,
     ) -> StreamState:
         """State of B streams that have not begun.
 
@@ -121,7 +128,7 @@ class TemporalModule(nn.Module):
         if x.shape[0] != state.batch_size:
             raise InputError(f"the frame has {x.shape[0]} streams, the state has {state.batch_size}")
         if x.device != state.device:
-            raise InputError(f"the frame is on {x.device}, the state on {state.device}: use state.to({str(x.device)!r})")
+            raise InputError(f"the frame is on {x.device}, the state on {state.device}: use state.to(device)")
         buffers = {}
         for name, fresh in self._fresh(x).items():
             held = state.buffers.get(dot + name)
@@ -158,7 +165,7 @@ def init_state(
     model: nn.Module,
     batch_size: int = 1,
     *,
-    frame_shape: tuple[int, int, int] | None = None,
+    frame_shape: FrameShape = None,
     device: Any = None,
     dtype: Any = None,
 ) -> StreamState:
@@ -167,13 +174,13 @@ def init_state(
     Args:
         model: any module; its temporal modules must be causal.
         batch_size: B.
-        frame_shape: (C, H, W) of the input, for a single layer that keeps whole frames; otherwise the first frame tells.
+        frame_shape: (C, H, W) of the input, for a single layer that keeps whole frames; else the first frame tells.
         device, dtype: by default those of the first parameter.
     """
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1, it is {batch_size}")
     like = next(model.parameters(), torch.empty(0))
-    factory = {"device": device or like.device, "dtype": dtype or like.dtype}
+    factory: dict[str, Any] = {"device": device or like.device, "dtype": dtype or like.dtype}
     buffers: dict[str, Tensor] = {}
     for name, module in _causal_modules(model).items():
         own = module.init_buffers(batch_size, frame_shape=frame_shape, **factory)
@@ -285,7 +292,7 @@ def fold_frames(x: Tensor, num_frames: int) -> Tensor:
         return x.unsqueeze(2)
     if x.shape[0] % num_frames:
         raise InputError(f"a batch of {x.shape[0]} frames does not hold clips of {num_frames} frames")
-    return x.unflatten(0, (-1, num_frames)).transpose(1, 2)
+    return x.view(-1, num_frames, *x.shape[1:]).transpose(1, 2)
 
 
 def unfold_frames(y: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ def build_calibration(
         calibration = CALIBRATIONS[calibration]
     made = calibration if isinstance(calibration, Calibration) else calibration(channels, num_factors, **factory)
     if not isinstance(made, Calibration):
-        raise InputError(f"calibration must be a name, a Calibration or a factory of one, it made {type(made).__name__}")
+        raise InputError(f"calibration must be a name, a Calibration or its factory, it made {type(made).__name__}")
     if made.channels != channels or made.num_factors > num_factors:
         raise InputError(
             f"the calibration is for {made.channels} channels and {made.num_factors} factors, "

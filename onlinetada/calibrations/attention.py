@@ -61,7 +61,7 @@ class AttentionCalibration(Calibration):
         """Factors of the next T frames (B, C, T, H, W); the recurrence is over tiny maps."""
         dtype = buffers["prior"].dtype
         batch, _, frames = x.shape[:3]
-        pooled = F.adaptive_max_pool2d(x.transpose(1, 2).flatten(0, 1), self.grid).to(dtype)
+        pooled = _max_pool_to(x.transpose(1, 2).flatten(0, 1), self.grid).to(dtype)
         key = self.key(pooled).view(batch, frames, -1, self.grid**2)
         value = self.value(pooled).view(batch, frames, -1, self.grid**2)
         first = self.prior(pooled.view(batch, frames, *pooled.shape[1:])[:, 0]).to(dtype)
@@ -76,3 +76,14 @@ class AttentionCalibration(Calibration):
         bias = factors[:, self.num_factors :] if factors.shape[1] > self.num_factors else None
         new = {"prior": prior, "seen": buffers["seen"] + frames}
         return Factors(factors[:, : self.num_factors], bias), new
+
+
+def _max_pool_to(x: Tensor, grid: int) -> Tensor:
+    """Adaptive max pooling to grid x grid; in traced graphs by slices, since ONNX has no such operator."""
+    if not torch.compiler.is_compiling():
+        return F.adaptive_max_pool2d(x, grid)
+    for dim in (2, 3):
+        size = x.shape[dim]
+        spans = [(i * size // grid, -(-(i + 1) * size // grid)) for i in range(grid)]
+        x = torch.stack([x.narrow(dim, start, stop - start).amax(dim) for start, stop in spans], dim)
+    return x

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from onlinetada.errors import InputError
 from onlinetada.layers.pooling import frame_buffers
 from onlinetada.past import last, with_past
-from onlinetada.streaming import TemporalModule
+from onlinetada.streaming import FrameShape, TemporalModule
 
 
 class OnlineConv3d(TemporalModule):
@@ -57,12 +57,10 @@ class OnlineConv3d(TemporalModule):
             dtype=dtype,
         )
         self.weight, self.bias = conv.weight, conv.bias
-        self._options = (conv.stride, conv.padding, conv.dilation, groups)
+        self._options: tuple[Any, ...] = (conv.stride, conv.padding, conv.dilation, groups)
         self.kept = conv.dilation[0] * (conv.kernel_size[0] - 1)
 
-    def init_buffers(
-        self, batch_size: int, *, frame_shape: tuple[int, int, int] | None = None, **factory: Any
-    ) -> dict[str, Tensor]:
+    def init_buffers(self, batch_size: int, *, frame_shape: FrameShape = None, **factory: Any) -> dict[str, Tensor]:
         """``past`` (B, C_in, dilation * (k - 1), H, W) and ``seen`` (B,)."""
         return frame_buffers(batch_size, self.kept, frame_shape, factory)
 

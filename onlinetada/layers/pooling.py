@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from onlinetada.errors import InputError
 from onlinetada.past import last, seen_counter, with_past
-from onlinetada.streaming import TemporalModule, unfold_frames
+from onlinetada.streaming import FrameShape, TemporalModule, fold_frames, unfold_frames
 
 
 class TemporalAvgPool(TemporalModule):
@@ -39,9 +39,7 @@ class OnlineTemporalAvgPool(TemporalModule):
             raise InputError(f"window must be at least 1, it is {window}")
         self.window = window
 
-    def init_buffers(
-        self, batch_size: int, *, frame_shape: tuple[int, int, int] | None = None, **factory: Any
-    ) -> dict[str, Tensor]:
+    def init_buffers(self, batch_size: int, *, frame_shape: FrameShape = None, **factory: Any) -> dict[str, Tensor]:
         """``past`` (B, C, window - 1, H, W) and ``seen`` (B,)."""
         return frame_buffers(batch_size, self.window - 1, frame_shape, factory)
 
@@ -89,13 +87,10 @@ def _by_frame(norm: nn.Module, x: Tensor) -> Tensor:
     if x.dim() == 4:
         out: Tensor = norm(x)
         return out
-    flat: Tensor = norm(unfold_frames(x))
-    return flat.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)
+    return fold_frames(norm(unfold_frames(x)), x.shape[2])
 
 
-def frame_buffers(
-    batch_size: int, kept: int, frame_shape: tuple[int, int, int] | None, factory: Mapping[str, Any]
-) -> dict[str, Tensor]:
+def frame_buffers(batch_size: int, kept: int, frame_shape: FrameShape, factory: Mapping[str, Any]) -> dict[str, Tensor]:
     """Whole frames of the past; nothing while their shape is unknown."""
     if frame_shape is None:
         return {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from onlinetada.calibrations import Calibration, CalibrationFactory, build_calibration
 from onlinetada.errors import InputError
 from onlinetada.functional import CalDim, calibrated_conv2d, kernel_numel
-from onlinetada.streaming import TemporalModule, fold_frames
+from onlinetada.streaming import FrameShape, TemporalModule, fold_frames
 
-PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
 
 
 class TAdaConv2d(TemporalModule):
@@ -40,7 +40,7 @@ class TAdaConv2d(TemporalModule):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: PaddingMode = "zeros",
         *,
         cal_dim: CalDim = "cin",
         calibration: str | Calibration | CalibrationFactory = "route",
@@ -75,40 +75,40 @@ class TAdaConv2d(TemporalModule):
         nn.Conv2d.reset_parameters(self)  # type: ignore[arg-type]
         for module in self.calibration.modules():
             if module is not self.calibration and hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+                module.reset_parameters()  # type: ignore[operator]
 
-    def init_buffers(
-        self, batch_size: int, *, frame_shape: tuple[int, int, int] | None = None, **factory: Any
-    ) -> dict[str, Tensor]:
+    def init_buffers(self, batch_size: int, *, frame_shape: FrameShape = None, **factory: Any) -> dict[str, Tensor]:
         """The buffers of the calibration."""
         return self.calibration.init_buffers(batch_size, **factory)
 
     def advance(self, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The next T frames (B, C_in, T, H, W): factors first, then one batched convolution over B * T frames."""
         if x.shape[1] != self.in_channels:
-            raise InputError(f"the layer takes {self.in_channels} channels, the input {tuple(x.shape)} has {x.shape[1]}")
+            raise InputError(f"the layer takes {self.in_channels} channels, the input has shape {tuple(x.shape)}")
         factors, new = self.calibration.advance(x, buffers)
         alpha = _per_frame(factors.alpha).to(x.dtype)
         if alpha.shape[1] < self.num_factors:
             alpha = F.pad(alpha, (0, self.num_factors - alpha.shape[1]), value=1.0)
         if self.cal_dim == "kernel":
-            alpha = alpha.unflatten(1, self.kernel_size)
+            alpha = alpha.view(-1, *self.kernel_size)
         bias = self.bias
         if bias is not None and factors.bias is not None:
             bias = _per_frame(factors.bias).to(bias.dtype) * bias
         frames = x.transpose(1, 2).flatten(0, 1)  # no copy where frames are already whole in memory
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            frames, padding = F.pad(frames, self._pad_widths, mode=PADDING_MODES[self.padding_mode]), 0
+            frames, padding = F.pad(frames, self._pad_widths, mode=self.padding_mode), 0
         y = calibrated_conv2d(
             frames, self.weight, alpha, bias, self.stride, padding, self.dilation, self.groups, cal_dim=self.cal_dim
         )
         return fold_frames(y, x.shape[2]), new
 
     def extra_repr(self) -> str:
-        """The arguments that differ from the defaults, as torch.nn.Conv2d prints them, and cal_dim."""
-        plain: str = nn.Conv2d.extra_repr(_Printable(self))  # type: ignore[arg-type]
-        return f"{plain}, cal_dim={self.cal_dim!r}"
+        """As torch.nn.Conv2d prints itself, and cal_dim."""
+        said = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+        for name, usual in (("padding", (0, 0)), ("dilation", (1, 1)), ("groups", 1), ("padding_mode", "zeros")):
+            said += f", {name}={getattr(self, name)}" if getattr(self, name) != usual else ""
+        return f"{said}, bias={self.bias is not None}, cal_dim={self.cal_dim!r}"
 
     def _check_calibration(self) -> None:
         """Subclasses refuse what they cannot run."""
@@ -139,7 +139,7 @@ class OnlineTAdaConv2d(TAdaConv2d):
         dilation: int | tuple[int, int] = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: PaddingMode = "zeros",
         *,
         cal_dim: CalDim = "cin",
         calibration: str | Calibration | CalibrationFactory = "online",
@@ -173,13 +173,3 @@ class OnlineTAdaConv2d(TAdaConv2d):
 def _per_frame(factors: Tensor) -> Tensor:
     """(B, A, T) -> (B * T, A)."""
     return factors.transpose(1, 2).flatten(0, 1)
-
-
-class _Printable:
-    """What nn.Conv2d.extra_repr reads, with the bias as it wants it."""
-
-    output_padding = (0, 0)
-
-    def __init__(self, layer: TAdaConv2d) -> None:
-        self.__dict__.update({k: v for k, v in layer.__dict__.items() if not k.startswith("_")})
-        self.bias = layer.bias
