@@ -1,0 +1,127 @@
+"""Looking at places of pictures: crops in, one forward, the best candidate of each with its confidence out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from onlinetada.state import StreamState
+from onlinetada.trackers.confidence import measure_signals
+from onlinetada.trackers.crop import Region, crop_square
+from onlinetada.trackers.decide import choose, cosine_window
+from onlinetada.trackers.models.network import TrackNetwork
+from onlinetada.trackers.options import InferenceConfig
+from onlinetada.trackers.pose import Pose, moved
+from onlinetada.trackers.result import Image
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One place to look at.
+
+    Attributes:
+        picture: (H, W, 3) uint8 BGR.
+        expected: where the target should be.
+        region: the search region around it.
+        fill: (3,) colour outside of the picture.
+        centred: whether places near the expected one are preferred.
+    """
+
+    picture: Image
+    expected: Pose
+    region: Region
+    fill: Floats
+    centred: bool = True
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen.
+
+    Attributes:
+        found: where the target is, if this is it; the expected place where nothing was seen.
+        confidence: that it is, 0..1; 0 where the picture shows nothing.
+        blind: whether the picture shows nothing there, or the network gave no numbers.
+        raw_score: the network's score of the choice.
+        signals: (4,) what the confidence is made of, see ``confidence.SIGNALS``.
+    """
+
+    found: Pose
+    confidence: float
+    blind: bool
+    raw_score: float
+    signals: Floats
+
+
+class Looker:
+    """A network with what it takes to ask it.
+
+    Args:
+        network: in evaluation mode, on ``device``.
+        config: inference options.
+        device: where the network is.
+    """
+
+    def __init__(self, network: TrackNetwork, config: InferenceConfig, device: torch.device) -> None:
+        self.network, self.config, self.device = network, config, device
+        self._window = cosine_window(network.geometry.grid_size, config.window)
+
+    def crop(self, picture: Image, region: Region, size: int, fill: Floats) -> tuple[Image, bool]:
+        """See ``crop.crop_square``."""
+        return crop_square(picture, region, size, fill, self.network.geometry.crop)
+
+    def tensor(self, crops: Sequence[Image]) -> Tensor:
+        """Crops (S, S, 3) BGR to (B, 3, S, S) floats in the network's channel order."""
+        batch = torch.from_numpy(np.stack(crops)).to(self.device)
+        if self.network.geometry.color == "rgb":
+            batch = batch.flip(3)
+        return batch.permute(0, 3, 1, 2).float()  # stays channels_last in memory
+
+    def look(self, plans: Sequence[Plan], state: StreamState, *, commit: bool = True) -> list[Look]:
+        """Look at one place a row of ``state``, which is written in place unless ``commit`` is false."""
+        config, size = self.config, self.network.geometry.search_size
+        cut = [self.crop(plan.picture, plan.region, size, plan.fill) for plan in plans]
+        flat = np.array([is_flat for _, is_flat in cut])
+        if commit:
+            state.freeze(torch.from_numpy(flat).to(state.device))
+        candidates, _ = self.network.step(self.tensor([crop for crop, _ in cut]), state, commit=commit)
+        boxes, scores = _array(candidates.boxes), _array(candidates.scores)
+        alike = None if candidates.similarity is None else _array(candidates.similarity)
+        old_size = np.stack([plan.expected.size * plan.region.scale for plan in plans])
+        choice = choose(
+            boxes,
+            scores,
+            old_size,
+            self._window,
+            penalty_k=config.penalty_k,
+            window_influence=np.array([[config.window_influence * plan.centred] for plan in plans]),
+            size_lr=config.size_lr,
+        )
+        signals = measure_signals(boxes, scores, alike, choice.index, old_size)
+        confidence = config.confidence(signals)
+        usable = np.isfinite(signals).all(1) & np.isfinite(choice.offset).all(1) & np.isfinite(choice.size).all(1)
+        looks = []
+        for i, plan in enumerate(plans):
+            blind = bool(flat[i] or not usable[i])
+            found = plan.expected
+            if not blind:
+                found = self._moved(plan, choice.offset[i], choice.size[i], float(choice.rate[i]))
+            sure = 0.0 if blind else float(confidence[i])
+            looks.append(Look(found, sure, blind, float(choice.score[i]), signals[i]))
+        return looks
+
+    def _moved(self, plan: Plan, offset: Floats, size: Floats, rate: float) -> Pose:
+        image_size = np.array(plan.picture.shape[1::-1], dtype=np.float64)
+        least = self.config.min_size_px
+        return moved(plan.expected, plan.region, offset, size, rate, image_size=image_size, min_size_px=least)
+
+
+def _array(tensor: Tensor) -> Floats:
+    return np.asarray(tensor.double().cpu().numpy())

@@ -1,0 +1,133 @@
+"""One target from frame to frame: where to look next, what to believe, and what to do while it is lost."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from onlinetada.trackers.look import Look, Plan
+from onlinetada.trackers.loss import LossMonitor
+from onlinetada.trackers.models.network import Geometry
+from onlinetada.trackers.options import InferenceConfig
+from onlinetada.trackers.pose import Pose, search_region
+from onlinetada.trackers.redetect import Hunt
+from onlinetada.trackers.result import Box, Image, TrackResult
+
+FRAME_S = 1 / 30  # between frames without timestamps
+
+Floats = npt.NDArray[np.float64]
+
+
+class Target:
+    """What the host knows of one target.
+
+    Args:
+        box: on the first frame.
+        pose: the same as centre and size.
+        first_side: side of the template's square in pixels of the first frame.
+        fill: (3,) mean colour of the first frame.
+        config: inference options.
+        geometry: the network's.
+        start_s: capture time of the first frame.
+
+    Attributes:
+        pose: where it is; while it is lost, where it was trusted last.
+        hunt: the search while it is lost.
+        monitor: says when it is lost.
+        confidence: of the last frame.
+        raw_score: the network's own score of the last choice; NaN on the first frame.
+        signals: (4,) what the last confidence was made of; None on the first frame.
+    """
+
+    def __init__(
+        self,
+        box: Box,
+        pose: Pose,
+        first_side: float,
+        fill: Floats,
+        config: InferenceConfig,
+        geometry: Geometry,
+        *,
+        start_s: float,
+    ) -> None:
+        self.pose = pose
+        self.hunt: Hunt | None = None
+        self.monitor = LossMonitor(config.loss)
+        self.monitor.update(1.0, start_s)
+        self.confidence = 1.0
+        self.raw_score = math.nan
+        self.signals: Floats | None = None
+        self.frame_index = 0
+        self.timestamp_s = start_s
+        self._box = box
+        self._trusted = pose
+        self._first_side, self._fill = first_side, fill
+        self._config, self._geometry = config, geometry
+
+    def tick(self, timestamp_s: float | None) -> None:
+        """The next frame has come."""
+        self.timestamp_s = self.timestamp_s + FRAME_S if timestamp_s is None else float(timestamp_s)
+        self.frame_index += 1
+
+    def plan(self, picture: Image) -> Plan:
+        """Where to look first."""
+        if self.hunt is None:
+            side = self._first_side if self._config.half_image_rule and _covers_half(self.pose, picture) else None
+            region = search_region(self.pose, self._geometry, side=side)
+            return Plan(picture, self.pose, region, self._fill)
+        expected, growth = self.hunt.aim(self.timestamp_s)
+        region = search_region(expected, self._geometry, growth=growth)
+        return Plan(picture, expected, region, self._fill, centred=self.hunt.find is not None)
+
+    def sweep_plans(self, main: Plan) -> list[Plan]:
+        """Where else to look while lost."""
+        if self.hunt is None:
+            return []
+        height, width = main.picture.shape[:2]
+        places = self.hunt.windows((width, height))
+        return [
+            Plan(main.picture, pose, search_region(pose, self._geometry), self._fill, centred=False) for pose in places
+        ]
+
+    def judge(self, look: Look, further: list[Look]) -> None:
+        """Take in what was seen on this frame."""
+        if self.hunt is not None:
+            look = max([look, *further], key=lambda seen: seen.confidence)
+            self._judge_find(self.hunt, look)
+        else:
+            self.confidence = look.confidence
+            state = self.monitor.update(look.confidence, self.timestamp_s, frame_index=self.frame_index)
+            if state == "lost" and self._config.recover:
+                self.pose = self._trusted
+                self.hunt = Hunt(self.pose, self._config.recovery, self._geometry, since_s=self.timestamp_s)
+            elif not look.blind:
+                self.pose = look.found
+                if look.confidence >= self._config.loss.uncertain:
+                    self._trusted = look.found
+        self.raw_score, self.signals = look.raw_score, look.signals
+
+    def _judge_find(self, hunt: Hunt, look: Look) -> None:
+        """A find is followed from ``confirm`` on, dropped when it is unsure, and believed when the monitor says so."""
+        loss, following = self._config.loss, hunt.find is not None
+        enough = loss.uncertain if following else self._config.recovery.confirm
+        if look.blind or look.confidence < enough:
+            hunt.find = None
+            self.confidence = min(look.confidence, loss.enter_lost)  # of the box that is held
+        else:
+            hunt.find = look.found
+            self.confidence = look.confidence
+        state = self.monitor.update(self.confidence, self.timestamp_s, frame_index=self.frame_index)
+        if state != "lost" and hunt.find is not None:
+            self.pose = self._trusted = hunt.find
+            self.hunt = None
+
+    def result(self, latency_ms: float) -> TrackResult:
+        """The answer for the last frame."""
+        box = self._box if self.frame_index == 0 else self.pose.box
+        return TrackResult(self.frame_index, self.timestamp_s, box, self.confidence, self.monitor.state, latency_ms)
+
+
+def _covers_half(pose: Pose, picture: Image) -> bool:
+    return bool(pose.size.prod() > 0.5 * picture.shape[0] * picture.shape[1])
