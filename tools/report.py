@@ -1,0 +1,7 @@
+"""``onlinetada report`` as a script."""
+
+import sys
+
+from onlinetada.trackers.cli import main
+
+sys.exit(main(["report", *sys.argv[1:]]))
