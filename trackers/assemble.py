@@ -12,7 +12,7 @@ from torch import nn
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.engine import Engine
-from onlinetada.trackers.models.checkpoint import load_strictly, read_state_dict
+from onlinetada.trackers.models.checkpoint import read_state_dict
 from onlinetada.trackers.models.fold import fold_batch_norms
 from onlinetada.trackers.models.registry import ModelSpec, find_model, read_card
 from onlinetada.trackers.models.tctrack import Quirks
@@ -70,8 +70,7 @@ def inference_config(spec: ModelSpec, card: Mapping[str, Any], *, quirks: Quirks
 def load_network(spec: ModelSpec, path: Path, card: Mapping[str, Any], *, quirks: Quirks = "none") -> nn.Module:
     """The model's network with the weights of a file."""
     network = spec.build(quirks, card)
-    tensors = read_state_dict(path)
-    load_strictly(network, spec.convert(network, tensors), source=str(path))
+    spec.load(network, read_state_dict(path), str(path))
     return network
 
 

@@ -61,7 +61,7 @@ def _read_safetensors(path: Path) -> Any:
         raise InputError(f"{path} cannot be read as weights: {_first_line(error)}") from None
 
 
-def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], *, source: str = "the weights") -> None:
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str = "the state dict") -> None:
     """Load tensors whose names and shapes must be the module's own; half floats become the module's type.
 
     Raises:

@@ -13,18 +13,16 @@ from torch import Tensor, nn
 
 import onlinetada.trackers.weights as shipped
 from onlinetada.errors import InputError
+from onlinetada.published import load_published
 from onlinetada.trackers.confidence import ConfidenceCalibration
+from onlinetada.trackers.models.checkpoint import load_strictly
 from onlinetada.trackers.options import InferenceConfig
 
 DEFAULT_MODEL = "compact"
 WEIGHTS_FOLDER = Path(shipped.__path__[0])
 
 Build = Callable[[Any, Mapping[str, Any]], nn.Module]
-Convert = Callable[[nn.Module, Mapping[str, Tensor]], Mapping[str, Tensor]]
-
-
-def _as_they_are(_network: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    return tensors
+Load = Callable[[nn.Module, Mapping[str, Tensor], str], None]
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,14 @@ class ModelSpec:
         summary: one line.
         build: (quirks, card) -> network without weights; the card is that of the weights that will be loaded.
         inference: options that hold where a card says nothing.
-        convert: from the names of a weights file to the network's own.
+        load: (network, tensors, their source) puts the tensors of a weights file into the network.
     """
 
     name: str
     summary: str
     build: Build
     inference: InferenceConfig = field(default_factory=InferenceConfig)
-    convert: Convert = _as_they_are
+    load: Load = load_strictly
 
     @property
     def default_weights(self) -> Path:
@@ -111,10 +109,15 @@ def _build_tctrackpp(quirks: Any, _card: Mapping[str, Any]) -> nn.Module:
     return TCTrack(plus_plus=True, quirks=quirks)
 
 
-def _convert_published(network: nn.Module, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    from onlinetada.trackers.models.published import from_published
-
-    return from_published(network, tensors)
+def _load_published(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """A file in the published layout, or one that our own training saved."""
+    if any(".calibration." in name for name in tensors):
+        load_strictly(network, tensors, source)
+        return
+    try:
+        load_published(network, tensors)
+    except InputError as error:
+        raise InputError(f"{source} does not fit {type(network).__name__}: {error}") from None
 
 
 def _tctrack_inference(penalty_k: float, window_influence: float, size_lr: float) -> InferenceConfig:
@@ -139,14 +142,14 @@ _MODELS = {
             "TCTrack (CVPR 2022): AlexNet with Online-TAdaConv, temporal transformer",
             _build_tctrack,
             _tctrack_inference(0.0595, 0.43985, 0.3148),
-            _convert_published,
+            _load_published,
         ),
         ModelSpec(
             "tctrackpp",
             "TCTrack++ (TPAMI 2023): attention calibration, narrowing towers",
             _build_tctrackpp,
             _tctrack_inference(0.0346, 0.441, 0.328),
-            _convert_published,
+            _load_published,
         ),
     )
 }

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from onlinetada.errors import InputError
-from onlinetada.trackers.models.checkpoint import load_strictly
+from onlinetada.published import load_published, published_state_dict
 from onlinetada.trackers.models.fold import fold_batch_norms
-from onlinetada.trackers.models.published import from_published, to_published
 from onlinetada.trackers.models.tctrack import TCTrack, decode_boxes
 
 TOLERANCE = 5e-4  # the stored numbers carry 1e-4 of float32 noise
@@ -18,7 +17,7 @@ TOLERANCE = 5e-4  # the stored numbers carry 1e-4 of float32 noise
 
 def build(published: Any, quirks: Any = "published") -> TCTrack:
     network = TCTrack(plus_plus=published.model == "tctrackpp", quirks=quirks)
-    load_strictly(network, from_published(network, published.checkpoint))
+    load_published(network, published.checkpoint)
     return network.eval().requires_grad_(False)
 
 
@@ -105,7 +104,7 @@ def test_quirks_change_the_answer(published: Any) -> None:
 
 
 def test_saving_gives_the_published_file_back(published: Any) -> None:
-    saved = to_published(build(published))
+    saved = published_state_dict(build(published))
     assert {name: tuple(t.shape) for name, t in saved.items()} == published.shapes
     assert all(torch.equal(saved[name], published.checkpoint[name]) for name in saved)
 
