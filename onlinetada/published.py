@@ -43,7 +43,8 @@ def load_published(module: nn.Module, state_dict: Mapping[str, Tensor], *, stric
     for name, layer in _calibrated(module):
         dot = f"{name}." if name else ""
         conv, route = _prefixes(name, layer, left)
-        translated = _from_published(layer, _take(left, conv), _take(left, route) if route is not None else {})
+        below_route = {} if route is None else _take(left, route)  # first: the convolution's prefix may be ""
+        translated = _from_published(layer, _take(left, conv), below_route)
         found.update({dot + key: value for key, value in translated.items()})
     for key in list(left):
         if key in own and key not in found:
