@@ -50,7 +50,7 @@ class Engine:
         self._looker = Looker(network, self.config, self.device)
         self._next_id = 0
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def add(
         self, image: Image, box_xywh: npt.ArrayLike, *, timestamp_s: float | None = None, color: str = "bgr"
     ) -> int:
@@ -76,7 +76,7 @@ class Engine:
         self.targets[key] = Target(box, pose, cut.side, fill, self.config, geometry, start_s=start_s)
         return key
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def remove(self, key: int) -> None:
         """Forget a target."""
         self._check([key])
