@@ -97,13 +97,21 @@ class CompactNetwork(nn.Module):
         Returns:
             Predictions with M = B * (T - 1), frame after frame within a clip.
         """
-        batch, frames = clip.shape[0], clip.shape[2]
-        x = clip.transpose(1, 2).flatten(0, 1)
+        return self.compare(self.features(clip, blocks_done=blocks_done), box)
+
+    def features(self, clip: Tensor, *, blocks_done: int | None = None) -> Tensor:
+        """The backbone's answer to B clips: (B, 3, T, R, R) -> (B, T, C, G, G). ``blocks_done`` as in ``forward``."""
+        x = clip.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         x = self.backbone(x) if blocks_done is None else self.backbone.late(x, blocks_done)
-        features = self.head.neck(x).unflatten(0, (batch, frames))
-        target = self.head.describe(features[:, 0], box)
+        return x.unflatten(0, (clip.shape[0], clip.shape[2]))
+
+    def compare(self, features: Tensor, box: Tensor) -> Prediction:
+        """Predictions for all frames but the first from the backbone's features (B, T, C, G, G)."""
+        batch, frames = features.shape[:2]
+        x = self.head.neck(features.flatten(0, 1)).unflatten(0, (batch, frames))
+        target = self.head.describe(x[:, 0], box)
         repeated = {name: value.repeat_interleave(frames - 1, 0) for name, value in target.items()}
-        return self.head(features[:, 1:].flatten(0, 1), repeated)
+        return self.head(x[:, 1:].flatten(0, 1), repeated)
 
     def start(self, template: Tensor, search: Tensor, box: Tensor) -> StreamState:
         """Begin B streams. The template lies within the search region of the same frame and is not needed."""
@@ -133,7 +141,7 @@ class CompactHead(nn.Module):
         self.channels = channels
         self.neck = nn.Conv2d(in_channels, channels, 1)
         nn.init.orthogonal_(self.neck.weight)
-        self.log_ridge = nn.Parameter(torch.tensor(-8.0))
+        self.log_ridge = nn.Parameter(torch.tensor(-6.0))
         self.prior_gain = nn.Parameter(torch.tensor([6.0, 1.0]))  # target filter, likeness to the mean target
         self.fuse = nn.Sequential(
             nn.Conv2d(PARTS + 2 + 2 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels)

@@ -1,0 +1,69 @@
+"""What the head should have said, and how far it is off."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from onlinetada.trackers.models.appearance import centre_prior
+from onlinetada.trackers.models.backbone import STRIDE
+from onlinetada.trackers.models.compact import Prediction
+
+_FOCUS = 1.5
+_MIN_BOX_SIDE_PX = 8.0
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Scalars of one batch.
+
+    Attributes:
+        score: quality focal loss of the logits.
+        box: generalised IoU loss, weighted by how central the cell is.
+        iou: mean overlap of the box at the best cell with the truth, on frames that show the target.
+    """
+
+    score: Tensor
+    box: Tensor
+    iou: Tensor
+
+
+def losses(prediction: Prediction, boxes: Tensor, present: Tensor) -> Losses:
+    """Compare predictions with the truth.
+
+    A central cell whose box is right should score 1, one whose box is wrong 0.4 (Li et al., "Generalized focal
+    loss", 2020); frames without the target should score 0 everywhere.
+
+    Args:
+        prediction: for M search regions.
+        boxes: (M, 4) cx, cy, w, h in pixels from the middle.
+        present: (M,) whether the target is there.
+    """
+    grid = round(prediction.logits.shape[1] ** 0.5)
+    truth = torch.cat([boxes[:, :2], boxes[:, 2:].clamp(min=_MIN_BOX_SIDE_PX)], 1)
+    prior = centre_prior(truth, grid, STRIDE).flatten(1) * present[:, None]
+    total = prior.sum().clamp(min=1)
+    iou, generalised = box_overlap(prediction.boxes, truth[:, None])
+    wanted = prior * (0.4 + 0.6 * iou.detach().clamp(min=0))
+    error = F.binary_cross_entropy_with_logits(prediction.logits, wanted, reduction="none")
+    focus = (prediction.logits.sigmoid() - wanted).abs() ** _FOCUS
+    best = prediction.logits.argmax(1, keepdim=True)
+    return Losses(
+        score=(error * focus).sum() / total,
+        box=((1 - generalised) * prior).sum() / total,
+        iou=((iou.gather(1, best)[:, 0] * present).sum() / present.sum().clamp(min=1)).detach(),
+    )
+
+
+def box_overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """IoU and generalised IoU (Rezatofighi et al. 2019) of boxes (..., 4) given as cx, cy, w, h."""
+    a1, a2 = a[..., :2] - a[..., 2:] / 2, a[..., :2] + a[..., 2:] / 2
+    b1, b2 = b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2
+    shared = (torch.minimum(a2, b2) - torch.maximum(a1, b1)).clamp(min=0).prod(-1)
+    union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - shared + 1e-6
+    hull = (torch.maximum(a2, b2) - torch.minimum(a1, b1)).prod(-1) + 1e-6
+    iou = shared / union
+    return iou, iou - (hull - union) / hull

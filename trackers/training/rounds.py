@@ -1,0 +1,81 @@
+"""Batches in rounds: drawn once, sent through the frozen part of the network once, shown several times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from onlinetada.trackers.models.compact import CompactNetwork
+from onlinetada.trackers.training.bank import Bank
+from onlinetada.trackers.training.batches import ClipBatch, make_batch
+from onlinetada.trackers.training.recipe import Recipe
+
+_ORDER_SEED = 1
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """What one iteration sees.
+
+    Attributes:
+        clip: (B, C, K, S, S) pictures, or features of the frozen blocks.
+        boxes: (B, K, 4) cx, cy, w, h in pixels from the middle.
+        present: (B, K) bool.
+    """
+
+    clip: Tensor
+    boxes: Tensor
+    present: Tensor
+
+
+def training_batches(
+    network: CompactNetwork, bank: Bank, recipe: Recipe, *, begin: int = 0, rank: int = 0, world: int = 1
+) -> Iterator[TrainingBatch]:
+    """Endless batches from iteration ``begin`` on; batch i is the same however often training was interrupted.
+
+    Args:
+        rank: number of this process; each one draws its own clips.
+        world: how many there are.
+    """
+    per_round = recipe.round_batches * recipe.passes
+    number, skip = divmod(begin, per_round)
+    while True:
+        clips = _draw_round(network, bank, recipe, number, rank)
+        for place in range(skip, per_round):
+            part, batch = divmod(place, recipe.round_batches)
+            rows = _order(recipe, number, part)[batch]
+            yield TrainingBatch(clips.clip[rows].float(), clips.boxes[rows], clips.present[rows])
+        number, skip = number + 1, 0
+
+
+def _draw_round(network: CompactNetwork, bank: Bank, recipe: Recipe, number: int, rank: int) -> ClipBatch:
+    parts = []
+    for i in range(recipe.round_batches):
+        drawn = make_batch(bank, recipe.batch, (recipe.seed, rank, number, i))
+        clip = drawn.clip.to(torch.uint8)  # what a camera gives; also a quarter of the memory
+        if recipe.frozen_blocks is not None:
+            clip = _frozen_features(network, clip, recipe)
+        parts.append(ClipBatch(clip, drawn.boxes, drawn.present))
+    return ClipBatch(*(torch.cat([getattr(p, name) for p in parts]) for name in ("clip", "boxes", "present")))
+
+
+@torch.no_grad()
+def _frozen_features(network: CompactNetwork, clip: Tensor, recipe: Recipe) -> Tensor:
+    assert recipe.frozen_blocks is not None  # noqa: S101  the caller has looked
+    pictures = clip.transpose(1, 2).flatten(0, 1).float().contiguous(memory_format=torch.channels_last)
+    with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        features = network.backbone.early(pictures, recipe.frozen_blocks)
+    return features.half().unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
+
+
+def _order(recipe: Recipe, number: int, part: int) -> Tensor:
+    """(round_batches, B) rows of the round's clips, shuffled anew for every pass but the first."""
+    count = recipe.round_batches * recipe.batch.clips
+    rows = np.arange(count)
+    if part:
+        rows = np.random.default_rng((recipe.seed, _ORDER_SEED, number, part)).permutation(count)
+    return torch.from_numpy(rows.reshape(recipe.round_batches, -1))
