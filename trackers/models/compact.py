@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onlinetada.errors import InputError
+from onlinetada.layers import OnlineTAdaConv2d
 from onlinetada.state import StreamState
+from onlinetada.streaming import clips, init_state, step
 from onlinetada.trackers.models.appearance import (
     PART_OFFSETS,
     cell_centres,
@@ -52,17 +54,18 @@ class CompactOptions:
             raise InputError(f"calibration must be none or online, not {self.calibration!r}")
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the head says of M search regions; N = grid_size ** 2.
+class Prediction(NamedTuple):
+    """What the head says of search regions; N = grid_size ** 2.
 
     Attributes:
-        logits: (M, N) of the target's centre being in the cell.
-        boxes: (M, N, 4) cx, cy, w, h in pixels from the middle of the region.
+        logits: (..., N) of the target's centre being in the cell.
+        boxes: (..., N, 4) cx, cy, w, h in pixels from the middle of the region.
+        similarity: (..., N) cosine of the cell's features with the target's on the first frame.
     """
 
     logits: Tensor
     boxes: Tensor
+    similarity: Tensor
 
 
 class CompactNetwork(nn.Module):
@@ -74,7 +77,9 @@ class CompactNetwork(nn.Module):
     def __init__(self, options: CompactOptions | None = None) -> None:
         super().__init__()
         self.options = options or CompactOptions()
-        self.backbone = Lite0(depth=self.options.depth)
+        online = self.options.calibration == "online"
+        expand = dict.fromkeys(self.options.calibrated_blocks, _calibrated) if online else {}
+        self.backbone = Lite0(depth=self.options.depth, expand=expand)
         self.head = CompactHead(self.backbone.out_channels, self.options.channels)
         size = self.options.search_size
         self.geometry = Geometry(
@@ -86,27 +91,35 @@ class CompactNetwork(nn.Module):
             grid_size=size // STRIDE,
         )
 
-    def forward(self, clip: Tensor, box: Tensor, *, blocks_done: int | None = None) -> Prediction:
-        """Predictions for all frames of B clips but their first, on which the target is given.
+    def forward(self, template: Tensor, clip: Tensor, box: Tensor, *, first: Tensor | None = None) -> Prediction:
+        """Predictions (B, T, ...) for the T frames of a clip (B, 3, T, R, R); see ``TrackNetwork.forward``."""
+        begin = clip[:, :, :1] if first is None else first[:, :, None]
+        prediction = self.compare(self.features(torch.cat([begin, clip], 2)), _centred(box, template))
+        return Prediction(*(part.unflatten(0, (clip.shape[0], clip.shape[2])) for part in prediction))
+
+    def features(self, clip: Tensor, *, blocks_done: int | None = None) -> Tensor:
+        """The backbone's answer to B clips: (B, 3, T, R, R) -> (B, T, C, G, G).
 
         Args:
-            clip: (B, 3, T, R, R) search regions, 0..255 RGB; or what ``blocks_done`` blocks of the backbone made of
-                them, (B, C, T, R', R').
+            clip: pictures, 0..255 RGB; or what ``blocks_done`` blocks of the backbone made of them, (B, C', T, R', R').
+            blocks_done: blocks that need not run any more.
+        """
+        batch, frames = clip.shape[0], clip.shape[2]
+        x = clip.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        with clips(self.backbone, num_frames=frames):
+            x = self.backbone(x) if blocks_done is None else self.backbone.late(x, blocks_done)
+        return x.unflatten(0, (batch, frames))
+
+    def compare(self, features: Tensor, box: Tensor) -> Prediction:
+        """Predictions for all frames but the first, on which the target is given.
+
+        Args:
+            features: (B, T, C, G, G) of the backbone.
             box: (B, 4) cx, cy, w, h of the target on the first frame, in pixels from the middle.
 
         Returns:
-            Predictions with M = B * (T - 1), frame after frame within a clip.
+            (B * (T - 1), ...), frame after frame within a clip.
         """
-        return self.compare(self.features(clip, blocks_done=blocks_done), box)
-
-    def features(self, clip: Tensor, *, blocks_done: int | None = None) -> Tensor:
-        """The backbone's answer to B clips: (B, 3, T, R, R) -> (B, T, C, G, G). ``blocks_done`` as in ``forward``."""
-        x = clip.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        x = self.backbone(x) if blocks_done is None else self.backbone.late(x, blocks_done)
-        return x.unflatten(0, (clip.shape[0], clip.shape[2]))
-
-    def compare(self, features: Tensor, box: Tensor) -> Prediction:
-        """Predictions for all frames but the first from the backbone's features (B, T, C, G, G)."""
         batch, frames = features.shape[:2]
         x = self.head.neck(features.flatten(0, 1)).unflatten(0, (batch, frames))
         target = self.head.describe(x[:, 0], box)
@@ -115,14 +128,31 @@ class CompactNetwork(nn.Module):
 
     def start(self, template: Tensor, search: Tensor, box: Tensor) -> StreamState:
         """Begin B streams. The template lies within the search region of the same frame and is not needed."""
-        features = self.head.neck(self.backbone(search))
-        centred = torch.cat([box[:, :2] - template.shape[-1] / 2, box[:, 2:]], 1)
-        return StreamState.of(self.head.describe(features, centred), search.shape[0], search.device)
+        state = init_state(self.backbone, search.shape[0], device=search.device)
+        features = self._next_features(search, state, commit=True)
+        state.buffers.update(self.head.describe(features, _centred(box, template)))
+        return state
 
     def step(self, search: Tensor, state: StreamState, *, commit: bool = True) -> tuple[Candidates, StreamState]:
         """One frame of B streams, (B, 3, R, R). Scores are between 0 and 1."""
-        prediction = self.head(self.head.neck(self.backbone(search)), state.buffers)
-        return Candidates(prediction.boxes, prediction.logits.sigmoid()), state
+        features = self._next_features(search, state, commit=commit)
+        prediction = self.head(features, state.buffers)
+        return Candidates(prediction.boxes, prediction.logits.sigmoid(), prediction.similarity), state
+
+    def _next_features(self, search: Tensor, state: StreamState, *, commit: bool) -> Tensor:
+        if self.options.calibration == "none":  # nothing in the backbone remembers anything
+            return self.head.neck(self.backbone(search))
+        features, _ = step(self.backbone, search, state, commit=commit)
+        return self.head.neck(features)
+
+
+def _calibrated(in_channels: int, out_channels: int) -> nn.Module:
+    return OnlineTAdaConv2d(in_channels, out_channels, 1)
+
+
+def _centred(box: Tensor, template: Tensor) -> Tensor:
+    """A box in pixels of the template, measured from its middle."""
+    return torch.cat([box[:, :2] - template.shape[-1] / 2, box[:, 2:]], 1)
 
 
 class CompactHead(nn.Module):
@@ -195,7 +225,8 @@ class CompactHead(nn.Module):
         y = F.relu(y + self.shape(torch.log(size / 64))[:, :, None, None])
         y = self.trunk(y)
         logits = self.score(y)[:, 0] + (priors * self.prior_gain[:, None, None]).sum(1)
-        return Prediction(logits.flatten(1).float(), self._boxes(self.box(y).float(), size))
+        boxes = self._boxes(self.box(y).float(), size)
+        return Prediction(logits.flatten(1).float(), boxes, priors[:, 1].flatten(1))
 
     def _boxes(self, raw: Tensor, size: Tensor) -> Tensor:
         cells = cell_centres(raw.shape[-1], STRIDE, raw.device)
