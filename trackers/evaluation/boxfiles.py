@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def format_boxes(boxes: npt.ArrayLike) -> str:
 def write_atomic(path: Path, content: str | bytes) -> None:
     """Write a file that is either there whole or not at all, whatever happens meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.part"
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex}.{socket.gethostname()}.{os.getpid()}.part"
     data = content.encode() if isinstance(content, str) else content
     try:
         with open(temporary, "wb") as file:
@@ -78,6 +79,25 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove the unfinished files of writers on this machine that were killed."""
+    for part in list(folder.rglob(".*.part")) if folder.is_dir() else []:
+        host, _, pid = part.name.removesuffix(".part").rpartition(".")
+        if host.endswith(f".{socket.gethostname()}") and not is_alive(int(pid)):
+            part.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is a process of that number on this machine."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _lines(path: Path) -> list[str]:

@@ -37,7 +37,7 @@ def list_trackers(folder: Path, wanted: Several[str] = ()) -> tuple[str, ...]:
     Raises:
         InputError: there are none, or a wanted one is missing.
     """
-    there = sorted(f.name for f in folder.iterdir() if f.is_dir() and any(f.rglob("*.txt")))
+    there = sorted(f.name for f in folder.iterdir() if f.is_dir() and _has_results(f))
     if not there:
         raise InputError(f"{folder}: no tracker has results here; expected TRACKER/SEQUENCE.txt")
     for name in wanted:
@@ -83,3 +83,7 @@ def speed_fps(folder: Path, tracker: str, sequences: Several[Sequence]) -> float
             seconds += read_numbers(times)[1:].tolist()
     total = float(np.sum(seconds))
     return len(seconds) / total if total > 0 else float("nan")
+
+
+def _has_results(folder: Path) -> bool:
+    return any(folder.glob("*.txt")) or any(folder.glob("*/*_001.txt"))

@@ -1,0 +1,81 @@
+"""Which tracker a run uses, as a value: it can be pickled, compared and written beside the results."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from onlinetada.errors import InputError
+from onlinetada.trackers.result import Tracker
+
+
+@dataclass(frozen=True)
+class TrackerChoice:
+    """The arguments of ``build_tracker``. Calling it builds the tracker."""
+
+    model: str = "default"
+    weights: Path | None = None
+    device: str | None = None
+    quirks: str = "none"
+    penalty_k: float | None = None
+    window_influence: float | None = None
+    size_lr: float | None = None
+
+    def __call__(self) -> Tracker:
+        from onlinetada.trackers.build import build_tracker
+
+        return build_tracker(**self._arguments())
+
+    def check(self) -> None:
+        """Refuse what cannot be built, before anything is written.
+
+        Raises:
+            InputError: no such model, or no such file of weights.
+        """
+        if not self.model.startswith("opencv-"):
+            from onlinetada.trackers.assemble import weights_path
+            from onlinetada.trackers.models.registry import find_model
+
+            _sha256(weights_path(find_model(self.model), self.weights))
+
+    def engine(self) -> Any:
+        """An engine for many targets at once.
+
+        Raises:
+            InputError: the model has no network of ours.
+        """
+        from onlinetada.trackers.assemble import build_engine
+
+        if self.model.startswith("opencv-"):
+            raise InputError(f"--batch needs a network; {self.model} runs one sequence at a time")
+        return build_engine(**self._arguments())
+
+    def settings(self) -> dict[str, object]:
+        """What decides the results: everything but the device, weights by their hash."""
+        values = {k: v for k, v in asdict(self).items() if k not in ("device", "weights") and v is not None}
+        if self.weights is not None:
+            values["weights_sha256"] = _sha256(self.weights)
+        return values
+
+    def _arguments(self) -> dict[str, Any]:
+        device = self.device
+        rank = os.environ.get("LOCAL_RANK")
+        if rank is not None and device in (None, "cuda"):
+            import torch
+
+            if torch.cuda.is_available():
+                device = f"cuda:{int(rank) % torch.cuda.device_count()}"
+        return {**asdict(self), "device": device}
+
+
+def _sha256(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of weights")
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
