@@ -86,16 +86,17 @@ def fit_calibration(signals: Floats, on_target: npt.ArrayLike, *, decay: float =
     wanted = np.asarray(on_target, dtype=np.float64)
     if wanted.min() == wanted.max():
         raise ValueError("a calibration needs frames on the target and frames off it")
-    mean, spread = signals.mean(0), np.maximum(signals.std(0), 1e-9)
+    mean, spread = signals.mean(0), signals.std(0)
+    varies = spread > 1e-6  # a signal that never changes says nothing
+    spread = np.where(varies, spread, np.inf)
     x = np.concatenate([np.ones((len(signals), 1)), (signals - mean) / spread], 1)
-    x[:, 1:] *= signals.std(0) > 0  # a signal that never changes says nothing
     w, ridge = np.zeros(x.shape[1]), decay * np.diag([0.0] + [1.0] * signals.shape[1])
     for _ in range(50):
         p = 1 / (1 + np.exp(-np.clip(x @ w, -30, 30)))
         gradient = x.T @ (p - wanted) / len(x) + ridge @ w
         hessian = (x * (p * (1 - p))[:, None]).T @ x / len(x) + ridge + 1e-9 * np.eye(len(w))
         w -= np.linalg.solve(hessian, gradient)
-    weights = np.where(signals.std(0) > 0, w[1:] / spread, 0.0)
+    weights = w[1:] / spread
     bias = float(w[0] - (weights * mean).sum())
     return ConfidenceCalibration(bias, **{n: float(v) for n, v in zip(SIGNALS, weights, strict=True)})
 
