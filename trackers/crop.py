@@ -15,7 +15,6 @@ from onlinetada.trackers.result import Image
 
 Floats = npt.NDArray[np.float64]
 
-_SHRINK = 0.6  # below this scale linear interpolation would skip pixels, so areas are averaged first
 _LARGEST_SIDE = 4096  # a padded square of more pixels is not built: memory must not follow the size of a box
 
 
@@ -79,22 +78,28 @@ def _subpixel_crop(image: Image, region: Region, size: int, fill: Floats) -> tup
     x1, y1 = min(width, math.ceil(left + region.side) + 1), min(height, math.ceil(top + region.side) + 1)
     if x1 <= x0 or y1 <= y0:
         return np.broadcast_to(fill.astype(np.uint8), (size, size, 3)).copy(), True
+    flat = is_flat(image[y0:y1, x0:x1])
+    # linear interpolation alone would skip pixels; averaging whole blocks of them is fast
+    block = max(1, min(int(1 / scale), x1 - x0, y1 - y0))
+    (x0, x1), (y0, y1) = _whole_blocks(x0, x1, width, block), _whole_blocks(y0, y1, height, block)
     part = image[y0:y1, x0:x1]
-    flat = is_flat(part)
-    shrunk_x = shrunk_y = 1.0
-    if scale < _SHRINK:
-        w, h = (max(1, round(n * scale)) for n in (x1 - x0, y1 - y0))
-        shrunk_x, shrunk_y = w / (x1 - x0), h / (y1 - y0)
-        part = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
+    if block > 1:
+        part = cv2.resize(part, ((x1 - x0) // block, (y1 - y0) // block), interpolation=cv2.INTER_AREA)
     # pixel i of a picture covers i..i+1, so its centre is i + 0.5 on both sides of the map
-    zoom_x, zoom_y = scale / shrunk_x, scale / shrunk_y
-    warp = np.array(
-        [
-            [zoom_x, 0, (x0 - left) * scale + 0.5 * zoom_x - 0.5],
-            [0, zoom_y, (y0 - top) * scale + 0.5 * zoom_y - 0.5],
-        ]
-    )
+    zoom = scale * block
+    shift_x, shift_y = ((start - edge) * scale + 0.5 * zoom - 0.5 for start, edge in ((x0, left), (y0, top)))
+    warp = np.array([[zoom, 0, shift_x], [0, zoom, shift_y]])
     border = tuple(float(v) for v in fill)
     return cv2.warpAffine(
         part, warp, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
     ), flat
+
+
+def _whole_blocks(start: int, stop: int, extent: int, block: int) -> tuple[int, int]:
+    """A span that begins and ends where blocks do: longer if the picture allows it, otherwise a little shorter."""
+    missing = -(stop - start) % block
+    if start >= missing:
+        return start - missing, stop
+    if stop + missing <= extent:
+        return start, stop + missing
+    return start, stop - (stop - start) % block
