@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tracker = parser.add_argument_group("tracker")
     tracker.add_argument("--model", default="default", metavar="NAME", help="a model, or opencv-mil and the like")
     tracker.add_argument("--name", metavar="TRACKER", help="name of the results (default: the model's)")
-    tracker.add_argument("--weights", type=Path, metavar="FILE", help="checkpoint (default: the one that ships)")
+    tracker.add_argument("--weights", metavar="FILE", help="checkpoint (default: the one that ships)")
     tracker.add_argument("--device", metavar="D", help="cpu or cuda (default: cuda where it is)")
     tracker.add_argument("--quirks", default="none", choices=("none", "published", "trained"))
     for option in ("--penalty-k", "--window-influence", "--size-lr"):
@@ -73,7 +73,8 @@ def run(args: argparse.Namespace, build: Build | None = None) -> int:
     if build is None:
         choice.check()
     folder = _folder(args, benchmark)
-    note_settings(folder, {**choice.settings(), "benchmark": benchmark.name, "index_base": benchmark.index_base})
+    settings = choice.settings() if build is None else {}
+    note_settings(folder, {**settings, "benchmark": benchmark.name, "index_base": benchmark.index_base})
     if isinstance(mode, Realtime):
         note_settings(folder / "realtime", mode.settings())
     _say_count(benchmark, len(sequences), len(mine), only=bool(only))

@@ -17,7 +17,7 @@ class TrackerChoice:
     """The arguments of ``build_tracker``. Calling it builds the tracker."""
 
     model: str = "default"
-    weights: Path | None = None
+    weights: str | None = None
     device: str | None = None
     quirks: str = "none"
     penalty_k: float | None = None
@@ -35,11 +35,13 @@ class TrackerChoice:
         Raises:
             InputError: no such model, or no such file of weights.
         """
-        if not self.model.startswith("opencv-"):
-            from onlinetada.trackers.assemble import weights_path
-            from onlinetada.trackers.models.registry import find_model
+        if self.model.startswith("opencv-"):
+            self()
+            return
+        from onlinetada.trackers.assemble import torch_device
 
-            _sha256(weights_path(find_model(self.model), self.weights))
+        self._weights_files()
+        torch_device(self._arguments()["device"])
 
     def engine(self) -> Any:
         """An engine for many targets at once.
@@ -56,9 +58,21 @@ class TrackerChoice:
     def settings(self) -> dict[str, object]:
         """What decides the results: everything but the device, weights by their hash."""
         values = {k: v for k, v in asdict(self).items() if k not in ("device", "weights") and v is not None}
-        if self.weights is not None:
-            values["weights_sha256"] = _sha256(self.weights)
-        return values
+        files = self._weights_files()
+        return {**values, "weights_sha256": _sha256(files)} if files else values
+
+    def _weights_files(self) -> list[Path]:
+        if self.model.startswith("opencv-"):
+            paths = [Path(p) for p in (self.weights or "").split(",") if p]
+            return [f for p in paths for f in (sorted(p.glob("*.onnx")) if p.is_dir() else [p])]
+        from onlinetada.trackers.assemble import weights_path
+        from onlinetada.trackers.models.registry import find_model
+
+        path = weights_path(find_model(self.model), self.weights)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file of weights")
+        card = path.with_suffix(".json")  # it holds inference options
+        return [path, card] if card.is_file() else [path]
 
     def _arguments(self) -> dict[str, Any]:
         device = self.device
@@ -71,11 +85,8 @@ class TrackerChoice:
         return {**asdict(self), "device": device}
 
 
-def _sha256(path: Path) -> str:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of weights")
+def _sha256(files: list[Path]) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for file in files:
+        digest.update(file.read_bytes())
     return digest.hexdigest()

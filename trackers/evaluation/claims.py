@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 from onlinetada.trackers.evaluation.boxfiles import is_alive
@@ -23,7 +22,7 @@ STALE_S = 60.0
 
 
 class Claims:
-    """Claims in one folder.
+    """Claims in one folder, renewed by a thread while they are held. Leaving the ``with`` block gives them up.
 
     Args:
         folder: made when it is needed.
@@ -33,6 +32,19 @@ class Claims:
     def __init__(self, folder: Path, *, stale_s: float = STALE_S) -> None:
         self.folder = folder
         self.stale_s = stale_s
+        self._held: set[str] = set()
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._held):
+            self.release(name)
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def take(self, name: str) -> bool:
         """Claim ``name``; false while somebody else has it."""
@@ -47,36 +59,31 @@ class Claims:
                 continue
             with os.fdopen(handle, "w") as file:
                 json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+            self._hold(name)
             return True
         return False
 
     def release(self, name: str) -> None:
         """Give up a claim of one's own."""
+        self._held.discard(name)
         self._path(name).unlink(missing_ok=True)
-
-    @contextlib.contextmanager
-    def renewed(self, *names: str) -> Iterator[None]:
-        """Keep claims alive while the block runs."""
-        done = threading.Event()
-
-        def renew() -> None:
-            while not done.wait(RENEW_S):
-                for name in names:
-                    with contextlib.suppress(OSError):
-                        os.utime(self._path(name))
-
-        thread = threading.Thread(target=renew, name="renew claims", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
 
     def clear(self) -> None:
         """Remove the folder if no claim is left in it."""
         with contextlib.suppress(OSError):
             self.folder.rmdir()
+
+    def _hold(self, name: str) -> None:
+        self._held.add(name)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._renew, name="renew claims", daemon=True)
+            self._thread.start()
+
+    def _renew(self) -> None:
+        while not self._closed.wait(RENEW_S):
+            for name in list(self._held):
+                with contextlib.suppress(OSError):
+                    os.utime(self._path(name))
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.claim"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from time import perf_counter
 from typing import Any, Protocol
 
@@ -111,11 +110,10 @@ def work_in_lockstep(job: Job, waiting: list[Sequence], progress: Progress) -> N
     if not isinstance(job.mode, OnePass):
         raise InputError("--batch goes with one-pass runs only")
     engine = _engine(job)
-    claims, rows = Claims(job.folder / ".claims"), dict[int, Row]()
-    with ExitStack() as stack:
+    rows: dict[int, Row] = {}
+    with Claims(job.folder / ".claims") as claims:
         while waiting or rows:
             while len(rows) < job.batch and (sequence := claim_next(job, claims, waiting)) is not None:
-                stack.enter_context(claims.renewed(sequence.name))
                 _begin(engine, rows, sequence, claims, progress)
             if not rows:
                 time.sleep(_POLL_S)

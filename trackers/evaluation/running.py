@@ -74,17 +74,15 @@ def work(job: Job) -> None:
 
         work_in_lockstep(job, waiting, progress)
         return
-    claims, tracker = Claims(job.folder / ".claims"), None
-    while waiting:
-        sequence = claim_next(job, claims, waiting)
-        if sequence is None:
-            time.sleep(_POLL_S)  # the rest is being run by others; take over if they die
-            continue
-        try:
+    tracker = None
+    with Claims(job.folder / ".claims") as claims:
+        while waiting:
+            sequence = claim_next(job, claims, waiting)
+            if sequence is None:
+                time.sleep(_POLL_S)  # the rest is being run by others; take over if they die
+                continue
             tracker = job.build() if tracker is None else tracker
-            with claims.renewed(sequence.name):
-                _run_one(job, tracker, sequence, progress)
-        finally:
+            _run_one(job, tracker, sequence, progress)
             claims.release(sequence.name)
 
 
