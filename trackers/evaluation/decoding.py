@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -38,8 +38,8 @@ def read_frame(path: Path) -> DecodedFrame:
     return DecodedFrame(image, perf_counter() - start)
 
 
-def read_ahead(paths: Sequence[Path], *, ahead: int = _AHEAD) -> Iterator[DecodedFrame]:
-    """The frames in order. Close the iterator to stop the thread early.
+def read_ahead(paths: Sequence[Path], *, ahead: int = _AHEAD) -> Generator[DecodedFrame, None, None]:
+    """The frames in order. Close the generator to stop the thread early.
 
     Raises:
         InputError: at the frame that cannot be read.

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from onlinetada.trackers.evaluation.boxfiles import Boxes
 
 Values = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 def overlap(a: Boxes, b: Boxes) -> Values:
@@ -39,6 +40,11 @@ def bounding_boxes(boxes: Boxes) -> Boxes:
     corners = boxes.reshape(-1, 4, 2)
     low = corners.min(axis=1)
     return np.concatenate([low, corners.max(axis=1) - low], axis=1)
+
+
+def rows_with_nan(boxes: Boxes) -> Mask:
+    """(N,) where any number of a row is NaN."""
+    return np.asarray(np.isnan(boxes).any(axis=1), dtype=np.bool_)
 
 
 def _polygon_overlap(a: Boxes, b: Boxes) -> Values:

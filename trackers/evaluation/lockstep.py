@@ -66,7 +66,7 @@ class Row:
 
     def close(self) -> None:
         """Stop reading."""
-        self._frames.close()  # type: ignore[attr-defined]
+        self._frames.close()
 
     def _next(self) -> DecodedFrame:
         return next(self._frames)

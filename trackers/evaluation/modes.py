@@ -69,7 +69,7 @@ def track(tracker: Tracker, sequence: Sequence) -> Pass:
     count = len(sequence)
     boxes, track_s, decode_s = np.zeros((count, 4)), np.zeros(count), np.zeros(count)
     boxes[0] = sequence.first_box()
-    with contextlib.closing(read_ahead(sequence.frames)) as frames:  # type: ignore[type-var]
+    with contextlib.closing(read_ahead(sequence.frames)) as frames:
         for index, frame in enumerate(frames):
             stamp, start = index / sequence.fps, perf_counter()
             if index == 0:

@@ -15,10 +15,8 @@ import numpy.typing as npt
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.evaluation.boxfiles import Boxes
-from onlinetada.trackers.evaluation.geometry import Values, bounding_boxes, centers, overlap
+from onlinetada.trackers.evaluation.geometry import Mask, Values, bounding_boxes, centers, overlap, rows_with_nan
 from onlinetada.trackers.evaluation.sequences import Sequence
-
-Mask = npt.NDArray[np.bool_]
 
 OVERLAP_THRESHOLDS = np.linspace(0, 1, 21)
 OVERLAP_THRESHOLDS_FINE = np.linspace(0, 1, 101)
@@ -115,7 +113,7 @@ def frame_errors(protocol: Protocol, sequence: Sequence, result: Boxes) -> Frame
     if protocol.absent != "drop":
         value = -1.0 if protocol.absent == "sentinel" else np.nan
         overlaps[no_overlap], error[no_center], norm_error[no_norm] = value, value, value
-    counted = np.ones(len(truth), dtype=bool)
+    counted: Mask = np.ones(len(truth), dtype=bool)
     if protocol.absent == "drop":
         counted &= ~no_overlap
     if protocol.first_frame == "drop":
@@ -143,7 +141,8 @@ def _share(ordered: Values, thresholds: Values, *, above: bool) -> Values:
 
 def _without_bad_rows(truth: Boxes, result: Boxes) -> Boxes:
     upright = bounding_boxes(result)
-    bad = (np.isnan(upright).any(axis=1) | (upright[:, 2:] <= 0).any(axis=1)) & ~np.isnan(truth).any(axis=1)
+    bad = _not_positive(upright[:, 2:]) | rows_with_nan(upright)
+    bad &= ~rows_with_nan(truth)
     bad[0] = False
     last_good = np.maximum.accumulate(np.where(bad, 0, np.arange(len(result))))
     return np.asarray(result[last_good])
@@ -151,11 +150,8 @@ def _without_bad_rows(truth: Boxes, result: Boxes) -> Boxes:
 
 def _absent(protocol: Protocol, sequence: Sequence, upright: Boxes) -> tuple[Mask, Mask, Mask]:
     """Masks (N,) of the frames without target: for overlap, for the error, for the normalised error."""
-    nan = np.isnan(upright).any(axis=1)
-    with np.errstate(invalid="ignore"):
-        no_size = ~(upright[:, 2:] > 0).all(axis=1)
-        no_place = ~(upright[:, :2] > 0).all(axis=1)
-        no_center = ~(centers(upright) > 0).all(axis=1)
+    nan = rows_with_nan(upright)
+    no_size, no_place, no_center = (_not_positive(v) for v in (upright[:, 2:], upright[:, :2], centers(upright)))
     if protocol.absent_if == "any":
         rule = nan | no_size | no_place
     elif protocol.absent_if == "label":
@@ -173,6 +169,12 @@ def _clipped(boxes: Boxes, bounds: tuple[float, float]) -> Boxes:
         clipped[:, axis] = np.clip(clipped[:, axis], 0, limit)
         clipped[:, axis + 2] = np.clip(clipped[:, axis + 2], 0, limit - clipped[:, axis])
     return clipped
+
+
+def _not_positive(values: Values) -> Mask:
+    """(N,) where a row is not above 0 throughout; NaN is not."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(~(values > 0).all(axis=1), dtype=np.bool_)
 
 
 def _norm(vectors: Values) -> Values:

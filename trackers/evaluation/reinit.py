@@ -17,7 +17,7 @@ import numpy as np
 from onlinetada.errors import InputError
 from onlinetada.trackers.evaluation.boxfiles import format_boxes
 from onlinetada.trackers.evaluation.decoding import read_ahead
-from onlinetada.trackers.evaluation.geometry import overlap
+from onlinetada.trackers.evaluation.geometry import overlap, rows_with_nan
 from onlinetada.trackers.evaluation.modes import check_start
 from onlinetada.trackers.evaluation.sequences import Sequence
 from onlinetada.trackers.result import Tracker
@@ -49,10 +49,10 @@ class Supervised:
 def run_supervised(tracker: Tracker, sequence: Sequence, *, skip: int = 5) -> list[str]:
     """The lines of the trajectory file, one a frame."""
     check_start(sequence)
-    there = np.isfinite(sequence.truth).all(axis=1)
+    there = ~rows_with_nan(sequence.truth)
     rows: list[str] = []
     start_at, running = 0, False
-    with contextlib.closing(read_ahead(sequence.frames)) as frames:  # type: ignore[type-var]
+    with contextlib.closing(read_ahead(sequence.frames)) as frames:
         for index, frame in enumerate(frames):
             stamp = index / sequence.fps
             if not running and index >= start_at and there[index]:
@@ -110,4 +110,4 @@ def _counted_overlaps(sequence: Sequence, rows: list[str], burn_in: int) -> list
         elif row not in (NOT_RUN, FAILED) and index >= counted_from:
             boxes[index] = [float(v) for v in row.split(",")]
     values = overlap(boxes, sequence.truth)
-    return values[np.isfinite(values)].tolist()
+    return [float(v) for v in values[np.isfinite(values)]]

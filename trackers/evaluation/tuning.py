@@ -33,7 +33,8 @@ class Choose:
     choice: TrackerChoice
 
     def __call__(self, options: dict[str, float]) -> Tracker:
-        return replace(self.choice, **options)()
+        changes: dict[str, Any] = dict(options)
+        return replace(self.choice, **changes)()
 
 
 @dataclass(frozen=True)
