@@ -35,11 +35,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> int:
     from onlinetada.trackers.config import load_config
-    from onlinetada.trackers.training.pack import ClipList, Material, pack
+    from onlinetada.trackers.training.pack import Material, left_out, pack
 
     material = load_config(args.material, Material)
-    leave_out: tuple[str, ...] = ()
-    if material.leave_out is not None:
-        leave_out = load_config(args.material.parent / material.leave_out, ClipList).clips
-    pack(material.sources, root=args.root, out=args.out, leave_out=leave_out)
+    pack(material.sources, root=args.root, out=args.out, leave_out=left_out(material, args.material))
     return 0

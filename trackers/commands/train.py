@@ -7,6 +7,11 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onlinetada.trackers.training.trainer import Progress, Trainer
+    from onlinetada.trackers.training.validation import HeldOut
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,37 +22,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop then, with a checkpoint")
+    parser.add_argument("--root", type=Path, help="folder of the raw data: validate by tracking the held-out clips")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; afterwards ``--out`` holds ``log.jsonl``, ``checkpoint/`` and, at the end, the averaged weights."""
+    """Train; ``--out`` gets ``log.jsonl``, ``checkpoint/``, ``sheets/`` and, at the end, weights with their card."""
     from onlinetada.errors import InputError
     from onlinetada.trackers.config import load_config
     from onlinetada.trackers.training.bank import load_bank
     from onlinetada.trackers.training.recipe import Recipe
-    from onlinetada.trackers.training.trainer import Progress, Trainer
+    from onlinetada.trackers.training.trainer import Trainer
 
     recipe = load_config(args.config, Recipe)
     if not args.resume and (args.out / "log.jsonl").exists():
         raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
-    if args.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError("no CUDA device here; use --device cpu")
-    trainer = Trainer(recipe, load_bank(args.data, args.device), args.out, resume=args.resume)
+    _check_device(args.device)
+    held_out = _held_out(args.config.parent / recipe.material, args.root) if args.root is not None else []
+    bank = load_bank(args.data, args.device)
+    trainer = Trainer(recipe, bank, args.out, resume=args.resume)
     args.out.mkdir(parents=True, exist_ok=True)
-    with (args.out / "log.jsonl").open("a", encoding="utf-8") as log:
+    _train(trainer, args.out, args.max_minutes * 60)
+    if trainer.iteration < recipe.iterations:
+        print(f"stopped at iteration {trainer.iteration} of {recipe.iterations}; go on with --resume")
+        return 0
+    from onlinetada.trackers.training.release import release
+
+    path = args.out / f"{args.config.stem}.safetensors"
+    card = release(
+        trainer.average,
+        path,
+        recipe=recipe,
+        training=trainer.summary(),
+        terms=bank.terms,
+        held_out=held_out,
+    )
+    print(f"weights: {path} ({card['file_bytes'] / 1e6:.1f} MB), card: {path.with_suffix('.json')}")
+    return 0
+
+
+def _train(trainer: Trainer, out: Path, max_s: float) -> None:
+    from onlinetada.trackers.training.sheets import prediction_sheet, write_picture
+
+    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
 
         def report(progress: Progress) -> None:
             log.write(json.dumps(dataclasses.asdict(progress)) + "\n")
             log.flush()
             print(
-                f"{progress.iteration:6d}/{recipe.iterations}  score {progress.score_loss:.4f}  "
+                f"{progress.iteration:6d}/{trainer.recipe.iterations}  score {progress.score_loss:.4f}  "
                 f"box {progress.box_loss:.4f}  iou {progress.iou:.3f}  {progress.search_frames_per_s:.0f} frames/s  "
                 f"{progress.remaining_s / 60:.0f} min left",
                 flush=True,
             )
 
-        trainer.run(max_s=args.max_minutes * 60, report=report)
-    return 0
+        def look(iteration: int) -> None:
+            sheet = prediction_sheet(trainer.average, trainer.sample())
+            write_picture(sheet, out / "sheets" / f"{iteration:06d}.png")
+
+        trainer.run(max_s=max_s, report=report, at_checkpoint=look)
+
+
+def _held_out(material: Path, root: Path) -> list[HeldOut]:
+    from onlinetada.errors import InputError
+    from onlinetada.trackers.config import load_config
+    from onlinetada.trackers.training.pack import Material, left_out
+    from onlinetada.trackers.training.validation import held_out_clips
+
+    about = load_config(material, Material)
+    clips = list(held_out_clips(about, left_out(about, material), root))
+    if not clips:
+        raise InputError(f"{root}: none of the validation clips of {material} lies there")
+    return clips
+
+
+def _check_device(device: str) -> None:
+    import torch
+
+    from onlinetada.errors import InputError
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device here; use --device cpu")

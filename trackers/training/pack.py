@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from onlinetada.errors import InputError
+from onlinetada.trackers.config import load_config
 from onlinetada.trackers.result import Box, Image
 from onlinetada.trackers.training.clips import Clip
 from onlinetada.trackers.training.cutouts import cut_out, largest_object, random_blob, rounded_box
@@ -82,6 +83,11 @@ class ClipList:
     """Clips by name."""
 
     clips: tuple[str, ...]
+
+
+def left_out(material: Material, path: Path) -> tuple[str, ...]:
+    """Names of the clips that the material at ``path`` leaves out."""
+    return () if material.leave_out is None else load_config(path.parent / material.leave_out, ClipList).clips
 
 
 def pack(

@@ -52,6 +52,7 @@ class Recipe:
         round_batches: batches that are drawn at a time; with ``passes`` the frozen part runs on them only once.
         passes: how often a round's clips are shown, in a new order each time.
         precision: of the backbone's arithmetic; the head, where boxes are made, is always float32.
+        material: file that lists the data sets and what is left out for validation, relative to the recipe.
         log_every: iterations between lines of the log.
         checkpoint_every: iterations between checkpoints.
     """
@@ -67,6 +68,7 @@ class Recipe:
     round_batches: int = 1
     passes: int = 1
     precision: Literal["float32", "bfloat16"] = "float32"
+    material: str = "material.yaml"
     log_every: int = 50
     checkpoint_every: int = 500
 

@@ -17,6 +17,7 @@ from onlinetada.errors import InputError
 from onlinetada.trackers.models.backbone import load_imagenet
 from onlinetada.trackers.models.compact import CompactNetwork
 from onlinetada.trackers.training.bank import Bank
+from onlinetada.trackers.training.batches import ClipBatch, make_batch
 from onlinetada.trackers.training.checkpoint import load_checkpoint, save_checkpoint
 from onlinetada.trackers.training.losses import losses
 from onlinetada.trackers.training.recipe import OptimiserOptions, Recipe
@@ -24,6 +25,7 @@ from onlinetada.trackers.training.rounds import TrainingBatch, training_batches
 
 _LAST_RATE = 0.01
 _EMA_BUFFERS_EVERY = 10
+_SAMPLE_SEED = 2**31
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,22 @@ class Trainer:
         """Where the latest checkpoint lies."""
         return self.folder / "checkpoint"
 
-    def run(self, *, until: int | None = None, max_s: float = math.inf, report: Callable[[Progress], None]) -> None:
-        """Train until iteration ``until`` (the recipe's last one), or for ``max_s``; then write a checkpoint."""
+    def run(
+        self,
+        *,
+        report: Callable[[Progress], None],
+        until: int | None = None,
+        max_s: float = math.inf,
+        at_checkpoint: Callable[[int], None] = lambda iteration: None,
+    ) -> None:
+        """Train, and write a checkpoint at the end.
+
+        Args:
+            report: called every ``log_every`` iterations.
+            until: iteration to stop at; by default the recipe's last one.
+            max_s: seconds after which to stop.
+            at_checkpoint: called with the iteration after every checkpoint.
+        """
         last = self.recipe.iterations if until is None else min(until, self.recipe.iterations)
         batches = training_batches(self.network, self.bank, self.recipe, begin=self.iteration)
         begin = mark = time.monotonic()
@@ -125,6 +141,7 @@ class Trainer:
                 sums, lines, mark = torch.zeros_like(sums), done, now
             if done % self.recipe.checkpoint_every == 0:
                 self.save()
+                at_checkpoint(done)
         self.save()
 
     def save(self) -> None:
@@ -133,6 +150,22 @@ class Trainer:
         save_checkpoint(
             self.checkpoint, network=self.network, average=self.average, optimiser=self.optimiser, meta=meta
         )
+
+    def sample(self) -> ClipBatch:
+        """Clips like those of the training, the same ones every time, none of which is trained on."""
+        return make_batch(self.bank, self.recipe.batch, (self.recipe.seed, _SAMPLE_SEED))
+
+    def summary(self) -> dict[str, Any]:
+        """What was done, for the card."""
+        batch = self.recipe.batch
+        return {
+            "iterations": self.iteration,
+            "search_frames": self.iteration * batch.clips * batch.scene.frames,
+            "seconds": round(self.elapsed_s),
+            "device": str(self.bank.pictures.device),
+            "torch": torch.__version__,
+            "threads": torch.get_num_threads(),
+        }
 
     def _resume(self) -> None:
         meta = load_checkpoint(self.checkpoint, network=self.network, average=self.average, optimiser=self.optimiser)

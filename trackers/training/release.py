@@ -1,0 +1,108 @@
+"""From a finished training to weights that ship: half floats in one file, and a card that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from onlinetada._version import __version__
+from onlinetada.trackers.models.compact import CompactNetwork
+from onlinetada.trackers.options import InferenceConfig
+from onlinetada.trackers.training.recipe import Recipe
+from onlinetada.trackers.training.validation import (
+    HeldOut,
+    as_plain,
+    fit_confidence,
+    loss_quality,
+    run_clips,
+    score_runs,
+)
+
+_LICENSE = (
+    "The weights are offered under Apache-2.0. They were trained from ImageNet weights (Apache-2.0) on the data named "
+    "here; some of it is for research use, and whoever uses the weights otherwise should judge those terms."
+)
+_NOT_FOR = "identifying or judging people; weapons; anything where a wrong box hurts someone without a person watching"
+
+
+def write_weights(network: CompactNetwork, path: Path) -> str:
+    """Save a network, matrices and filters as half floats, and return the file's SHA-256."""
+    from safetensors.torch import save_file
+
+    tensors = {name: _compact(value) for name, value in network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, path)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _compact(value: Tensor) -> Tensor:
+    value = value.detach().cpu().contiguous()
+    return value.half() if value.is_floating_point() and value.dim() > 1 else value
+
+
+def release(
+    network: CompactNetwork,
+    path: Path,
+    *,
+    recipe: Recipe,
+    training: Mapping[str, Any],
+    terms: Mapping[str, str],
+    held_out: list[HeldOut],
+    inference: InferenceConfig | None = None,
+) -> dict[str, Any]:
+    """Write ``path`` (.safetensors) and the card beside it, and return the card.
+
+    Args:
+        network: averaged weights.
+        path: of the weights.
+        recipe: it was trained with.
+        training: what was done: iterations, search frames, seconds, device.
+        terms: data set -> its terms.
+        held_out: validation clips; without any, the card has no figures and the confidence is not fitted.
+        inference: options that users get; the defaults without.
+    """
+    digest = write_weights(network, path)
+    config = InferenceConfig() if inference is None else inference
+    card: dict[str, Any] = {
+        "model": path.stem,
+        "version": __version__,
+        "sha256": digest,
+        "file_bytes": path.stat().st_size,
+        "parameters": sum(p.numel() for p in network.parameters()),
+        "license": _LICENSE,
+        "not_for": _NOT_FOR,
+        "network": asdict(network.options),
+        "inference": {name: getattr(config, name) for name in ("penalty_k", "window_influence", "size_lr")},
+        "data": dict(terms),
+        "training": {**training, "recipe": asdict(recipe)},
+    }
+    if held_out:
+        card |= _measured(network, config, held_out)
+    path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    return card
+
+
+@torch.no_grad()
+def _measured(network: CompactNetwork, config: InferenceConfig, held_out: list[HeldOut]) -> dict[str, Any]:
+    network = network.eval()
+    confidence, quality = fit_confidence(network, config, held_out)
+    config = replace(config, confidence=confidence)
+    runs = run_clips(network, config, held_out)
+    return {
+        "confidence": asdict(confidence),
+        "validation": {
+            "protocol": "one pass from the first box of each track; mean success over overlap thresholds 0, 0.05 .. 1 "
+            "and share of centres within 20 px, on frames that show the target; means over tracks",
+            "clips": len(held_out),
+            "scores": as_plain(score_runs(runs)),
+            "confidence_fit": quality,
+            "lost": loss_quality(runs),
+        },
+    }
