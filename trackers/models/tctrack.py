@@ -64,6 +64,17 @@ class TCTrackHead(nn.Module):
         self.convcls = nn.Sequential(*_tower(self.channels, tower))
         self.cls1 = nn.Conv2d(width, 2, 3, padding=1)
         self.cls2 = nn.Conv2d(width, 1, 3, padding=1)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Initialise as the published training does: small normal convolutions, Xavier inside the transformer."""
+        for part in (self.conv1, self.conv2, self.convloc, self.convcls, self.cls1, self.cls2):
+            for module in part.modules():
+                if isinstance(module, nn.Conv2d):
+                    nn.init.normal_(module.weight, std=0.01)
+        for parameter in self.transformer.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
 
 
 def _similarity_conv(channels_in: int, channels: int, stride: int = 2) -> nn.Sequential:
@@ -166,7 +177,7 @@ class TCTrack(nn.Module):
         return self.decode(maps), state
 
     def forward(self, template: Tensor, clip: Tensor, box: Tensor, *, first: Tensor | None = None) -> TCTrackMaps:
-        """T frames at once, see ``TrackNetwork.forward``; training as published passes ``first`` apart.
+        """T frames at once, see ``TrackNetwork.forward``; published training starts on the clip's first frame too.
 
         In training mode the batch norms see the clip's frames together; in evaluation mode it equals the stream.
         """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ from onlinetada.trackers.models.tctrack import TCTrack, decode_boxes
 TOLERANCE = 5e-4  # the stored numbers carry 1e-4 of float32 noise
 
 
+@cache
 def build(published: Any, quirks: Any = "published") -> TCTrack:
+    """A network that no test changes."""
     network = TCTrack(plus_plus=published.model == "tctrackpp", quirks=quirks)
     load_published(network, published.checkpoint)
     return network.eval().requires_grad_(False)
@@ -41,8 +45,7 @@ def assert_frame(published: Any, t: int, maps: Any, memory: torch.Tensor, row: i
 def test_stream_gives_the_published_numbers(published: Any, folded: bool) -> None:
     network = build(published)
     if folded:
-        fold_batch_norms(network)
-        network.to(memory_format=torch.channels_last)
+        network = fold_batch_norms(deepcopy(network)).to(memory_format=torch.channels_last)
     search = published.tensor("search")
     state = network.start(published.tensor("template"), search[:1], torch.zeros(1, 4))
     assert_close(state["template"], published.tensor("zf"))
@@ -79,7 +82,7 @@ def test_a_clip_equals_the_stream(published: Any, quirks: Any) -> None:
     network = build(published, quirks)
     template = published.tensor("template").repeat(2, 1, 1, 1)
     search = published.tensor("search")
-    clip = torch.stack([search[1:4], search[[4, 2, 1]]]).transpose(1, 2)
+    clip = torch.stack([search[1:3], search[[4, 2]]]).transpose(1, 2)
     first = search[[0, 3]]
     whole = network(template, clip, torch.zeros(2, 4), first=first)
     state = network.start(template, first, torch.zeros(2, 4))
@@ -124,7 +127,7 @@ def test_frozen_row_is_left_as_it_is(published: Any) -> None:
 def test_gradients_reach_every_used_parameter() -> None:
     network = TCTrack(plus_plus=True)
     torch.nn.init.ones_(network.grader.transformer.encoder.layers[0].modulation.gamma)
-    maps = network(torch.rand(2, 3, 127, 127) * 255, torch.rand(2, 3, 1, 287, 287) * 255, torch.zeros(2, 4))
+    maps = network(torch.rand(1, 3, 127, 127) * 255, torch.rand(1, 3, 1, 287, 287) * 255, torch.zeros(1, 4))
     sum(m.square().mean() for m in maps).backward()
     silent = [name for name, p in network.named_parameters() if p.requires_grad and p.grad is None]
     assert silent == []
