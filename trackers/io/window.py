@@ -40,22 +40,19 @@ def need_screen(what: str, instead: str) -> None:
 
 
 class Window:
-    """Shows pictures and hears keys: q or Esc quits, space pauses, r draws the target anew. Open from the start."""
+    """Shows pictures and hears keys: q or Esc quits, space pauses, r draws the target anew. Opens with the first."""
 
     def __init__(self) -> None:
-        import cv2
-
         need_screen("--view window", "use --view none and --save-video FILE")
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
-        self._sized = False
+        self._open = False
 
     def show(self, picture: Image) -> Key:
         """Show a picture (H, W, 3) BGR and tell which key was pressed. Closing the window quits."""
         import cv2
 
-        if not self._sized:
-            cv2.resizeWindow(_TITLE, min(picture.shape[1], 1600), min(picture.shape[0], 900))
-            self._sized = True
+        if not self._open:
+            _open_window(_TITLE, picture)
+            self._open = True
         cv2.imshow(_TITLE, picture)
         return self._key(1)
 
@@ -70,8 +67,9 @@ class Window:
         """Take the window away."""
         import cv2
 
-        cv2.destroyWindow(_TITLE)
-        cv2.waitKey(1)
+        if self._open:
+            cv2.destroyWindow(_TITLE)
+            cv2.waitKey(1)
 
     def _key(self, wait_ms: int) -> Key:
         import cv2
@@ -97,6 +95,7 @@ def select_boxes(image: Image, *, several: bool = False) -> list[Box]:
     need_screen("--select", "give --init X,Y,W,H")
     title = "draw the target, Enter takes it, Esc ends" if several else "draw the target, Enter takes it"
     picture = as_bgr(image)
+    _open_window(title, picture)
     if several:
         drawn = [list(map(float, box)) for box in cv2.selectROIs(title, picture, False, False)]
     else:
@@ -107,3 +106,13 @@ def select_boxes(image: Image, *, several: bool = False) -> list[Box]:
     if not boxes:
         raise InputError("no target was drawn")
     return boxes
+
+
+def _open_window(title: str, picture: Image) -> None:
+    """A window of the picture's size where the screen has room for it, with nothing around."""
+    import cv2
+
+    cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+    height, width = picture.shape[:2]
+    scale = min(1.0, 1600 / width, 850 / height)
+    cv2.resizeWindow(title, round(width * scale), round(height * scale))
