@@ -19,6 +19,14 @@ from onlinetada.trackers.training.clips import (
     video_length,
     video_reader,
 )
+from onlinetada.trackers.training.readers_stills import read_coco, read_voc, read_yolo
+from onlinetada.trackers.training.readers_video import (
+    read_davis,
+    read_imagenet_vid,
+    read_mot,
+    read_trackingnet,
+    read_visdrone_mot,
+)
 
 Reader = Callable[[Path], Iterator[Clip]]
 
@@ -96,6 +104,14 @@ FORMATS: dict[str, Reader] = {
     "sequences": read_sequences,
     "boxed-stills": read_boxed_stills,
     "stills": read_stills,
+    "trackingnet": read_trackingnet,
+    "imagenet-vid": read_imagenet_vid,
+    "davis": read_davis,
+    "mot": read_mot,
+    "visdrone-mot": read_visdrone_mot,
+    "coco": read_coco,
+    "voc": read_voc,
+    "yolo": read_yolo,
 }
 
 
