@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
         if first is not None:
             boxes += select_boxes(first.image, several=True) if args.select else []
             targets = Targets(follower, first, boxes)
-            outputs = Outputs(_open_sinks(args, source, len(boxes)), notify=progress.line)
+            outputs = Outputs(_opened_sinks(args, source, len(boxes)), notify=progress.line)
             stack.callback(outputs.close)
             progress.expect(_expected(source, args.max_frames))
             window = Window() if viewing else None
@@ -188,6 +188,13 @@ def _build(args: argparse.Namespace) -> Follower:
     from onlinetada.trackers.build import build_multi_tracker
 
     return build_multi_tracker(args.model, weights=args.weights, device=args.device, quirks=args.quirks)
+
+
+def _opened_sinks(args: argparse.Namespace, source: Source, targets: int) -> list[Sink]:
+    try:
+        return _open_sinks(args, source, targets)
+    except OSError as error:
+        raise InputError(f"cannot write {error.filename}: {error.strerror}") from None
 
 
 def _open_sinks(args: argparse.Namespace, source: Source, targets: int) -> list[Sink]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +16,7 @@ class AppendFile:
         """Create the file, with its folder, or empty it."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        self._file = open(path, "wb", buffering=0)
         self.size = 0
 
     def append(self, record: bytes) -> None:
@@ -29,11 +28,11 @@ class AppendFile:
         written = 0
         try:
             while written < len(record):
-                written += os.write(self._fd, record[written:])
+                written += self._file.write(record[written:])
         except BaseException as error:
             with suppress(OSError):  # a pipe cannot be cut
-                os.ftruncate(self._fd, self.size)
-                os.lseek(self._fd, self.size, os.SEEK_SET)
+                self._file.truncate(self.size)
+                self._file.seek(self.size)
             if isinstance(error, OSError) and error.filename is None:
                 error.filename = str(self.path)
             raise
@@ -41,10 +40,10 @@ class AppendFile:
 
     def patch(self, offset: int, data: bytes) -> None:
         """Write over bytes that are already there."""
-        os.pwrite(self._fd, data, offset)
+        self._file.seek(offset)
+        self._file.write(data)
+        self._file.seek(self.size)
 
     def close(self) -> None:
         """Close. May be called twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()

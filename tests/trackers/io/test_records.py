@@ -6,7 +6,6 @@ import csv
 import errno
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +84,26 @@ def test_json_lines_in_a_file_and_on_standard_output(tmp_path: Path, capsys: pyt
     assert second["box_xywh"] is None and second["state"] == "lost" and second["target_id"] == 1
 
 
+class FullDisk:
+    """A file on a disk that takes a part of the next record and then no more."""
+
+    def __init__(self, file: Any) -> None:
+        self.file, self.truncate, self.seek = file, file.truncate, file.seek
+
+    def write(self, data: bytes) -> int:
+        if len(data) <= 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return int(self.file.write(data[:2]))
+
+
 def test_a_record_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = AppendFile(tmp_path / "r.txt")
     file.append(b"first\n")
-    write = os.write
-
-    def full(descriptor: int, data: bytes) -> int:
-        if len(data) <= 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(descriptor, data[:2])  # a full disk takes a part of it first
-
-    monkeypatch.setattr(os, "write", full)
-    with pytest.raises(OSError, match="No space"):
-        file.append(b"second\n")
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr(file, "_file", FullDisk(file._file))
+        with pytest.raises(OSError, match="No space") as error:
+            file.append(b"second\n")
+    assert error.value.filename == str(tmp_path / "r.txt")
     assert (tmp_path / "r.txt").read_bytes() == b"first\n"
     file.append(b"third\n")
     assert (tmp_path / "r.txt").read_bytes() == b"first\nthird\n"
