@@ -34,7 +34,7 @@ def close_run(benchmark: Benchmark, protocol: str, mode: Mode, sequences: Severa
         figures = vot_score(done, folder)
         kind = "vot"
     elif isinstance(mode, Realtime):
-        figures = latency_score(find_protocol(protocol), done, folder, fps=mode.fps)
+        figures = latency_score(find_protocol(protocol), done, folder)
         kind = f"realtime_{protocol}"
     else:
         figures = _one_pass(protocol, done, folder)

@@ -8,11 +8,13 @@ are success and precision averaged over eta = 0, 0.02 ... 1.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence as Several
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -165,10 +167,10 @@ def read_record(path: Path) -> LiveRecord:
     return LiveRecord(table[:, 0].astype(np.int64), table[:, 1], table[:, 2:])
 
 
-def latency_score(
-    protocol: Protocol, sequences: Several[Sequence], folder: Path, *, fps: float | None = None
-) -> dict[str, object]:
+def latency_score(protocol: Protocol, sequences: Several[Sequence], folder: Path) -> dict[str, Any]:
     """Success and precision at eta = 0, mAUC, mDP, both over all eta, and how many frames late answers are on average.
+
+    Frames come at the rate that the run was made with, as its ``realtime/run.json`` has it.
 
     Raises:
         InputError: a record is broken or none is there.
@@ -177,6 +179,7 @@ def latency_score(
     if not records:
         raise InputError(f"{folder}: no records of realtime runs")
     there = [s for s in sequences if s.name in records]
+    fps = _fps_of_run(folder)
     success, precision, behind = [], [], 0.0
     for eta in ETAS:
         answers = {s.name: pair(records[s.name], len(s), fps=fps or s.fps, eta=float(eta)) for s in there}
@@ -198,3 +201,14 @@ def latency_score(
         "success_over_eta": np.round(success, 6).tolist(),
         "precision_over_eta": np.round(precision, 6).tolist(),
     }
+
+
+def trackers_with_records(folder: Path) -> tuple[str, ...]:
+    """Names of the trackers under ``RESULTS/BENCHMARK`` that have been run in real time."""
+    return tuple(sorted(f.name for f in folder.iterdir() if any((f / "realtime").glob("*.csv"))))
+
+
+def _fps_of_run(folder: Path) -> float | None:
+    file = folder / "realtime" / "run.json"
+    fps = json.loads(file.read_text()).get("fps") if file.is_file() else None
+    return None if fps is None else float(fps)

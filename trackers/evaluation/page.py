@@ -45,6 +45,7 @@ def _data(report: Report, thumbnails: int) -> dict[str, object]:
             [p.a, p.b, p.sequences, *(_number(v) for v in (p.mean, p.interval.low, p.interval.high, p.wins))]
             for p in report.pairs
         ],
+        "latency": [{"name": n, **v} for n, v in report.latency.items()],
         "sequences": [_sequence(report, s, thumbnails) for s in report.sequences],
     }
 

@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.evaluation.benchmarks import Benchmark
 from onlinetada.trackers.evaluation.boxfiles import Boxes, write_atomic
+from onlinetada.trackers.evaluation.latency import latency_score, trackers_with_records
 from onlinetada.trackers.evaluation.protocols import PIXEL_THRESHOLDS, Protocol
 from onlinetada.trackers.evaluation.results import list_trackers, load_results, results_folder, speed_fps
 from onlinetada.trackers.evaluation.scores import (
@@ -62,13 +64,19 @@ class TrackerReport:
 
 @dataclass(frozen=True)
 class Report:
-    """Trackers on a benchmark by one protocol, best success first; those that lack sequences come last."""
+    """Trackers on a benchmark by one protocol, best success first; those that lack sequences come last.
+
+    Attributes:
+        pairs: every two trackers compared by sequence.
+        latency: what ``latency_score`` says of the trackers that were run in real time, by name.
+    """
 
     benchmark: Benchmark
     protocol: Protocol
     sequences: tuple[Sequence, ...]
     trackers: tuple[TrackerReport, ...]
     pairs: tuple[PairedDifference, ...]
+    latency: dict[str, dict[str, Any]]
 
 
 def make_report(
@@ -100,11 +108,13 @@ def make_report(
         for i, a in enumerate(rows)
         for b in rows[i + 1 :]
     )
-    return Report(benchmark, protocol, sequences, tuple(rows), pairs)
+    live = [n for n in trackers_with_records(folder) if n in trackers or not trackers]
+    latency = {name: latency_score(protocol, sequences, folder / name) for name in live}
+    return Report(benchmark, protocol, sequences, tuple(rows), pairs, latency)
 
 
 def write_tables(report: Report, out: Path) -> None:
-    """summary.csv, summary.json, sequences.csv, attributes.csv and pairs.csv."""
+    """summary.csv, summary.json, sequences.csv, attributes.csv, pairs.csv, and latency.csv after realtime runs."""
     write_atomic(out / "summary.csv", _csv(_SUMMARY, (_summary_row(report, t) for t in report.trackers)))
     sequence_rows = (
         [t.name, name, *(f"{v[k]:.6f}" for k in _METRICS)] for t in report.trackers for name, v in t.values.items()
@@ -122,6 +132,9 @@ def write_tables(report: Report, out: Path) -> None:
     )
     header = ["tracker", "against", "sequences", "success_difference", "low", "high", "wins"]
     write_atomic(out / "pairs.csv", _csv(header, pair_rows))
+    if report.latency:
+        latency_rows = ([name, report.protocol.name, *(v[k] for k in _LATENCY)] for name, v in report.latency.items())
+        write_atomic(out / "latency.csv", _csv(["tracker", "protocol", *_LATENCY], latency_rows))
     write_atomic(out / "summary.json", json.dumps(_as_json(report), indent=1))
 
 
@@ -140,6 +153,7 @@ def summary_table(report: Report) -> str:
 
 
 _METRICS = ("success", "precision", "norm_precision")
+_LATENCY = ("sequences", "success", "precision", "mAUC", "mDP", "frames_behind")
 _SUMMARY = [
     "tracker",
     "protocol",
@@ -197,6 +211,7 @@ def _as_json(report: Report) -> dict[str, object]:
             "pixels": PIXEL_THRESHOLDS.tolist(),
             "target_sizes": [round(i / 100, 2) for i in range(51)],
         },
+        "latency": report.latency,
         "trackers": {
             t.name: {
                 "sequences": t.total.sequences,

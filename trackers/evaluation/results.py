@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence as Several
 from pathlib import Path
 
@@ -64,11 +65,15 @@ def load_results(folder: Path, tracker: str, sequences: Several[Sequence]) -> di
 
 
 def result_file(folder: Path, sequence: str) -> Path | None:
-    """The result file of a sequence: ``SEQ.txt``, or ``SEQ/SEQ_001.txt`` as for GOT-10k; None without."""
+    """The result file of a sequence: ``SEQ.txt``, or ``SEQ/SEQ_001.txt`` as for GOT-10k; None without.
+
+    People write Jogging-1, jogging_1 and Jogging.1; a file that differs in case and signs only is taken, too.
+    """
     for file in (folder / f"{sequence}.txt", folder / sequence / f"{sequence}_001.txt"):
         if file.is_file():
             return file
-    return None
+    alike = [f for f in folder.glob("*.txt") if _plain(f.stem) == _plain(sequence)]
+    return alike[0] if len(alike) == 1 else None
 
 
 def speed_fps(folder: Path, tracker: str, sequences: Several[Sequence]) -> float:
@@ -83,6 +88,10 @@ def speed_fps(folder: Path, tracker: str, sequences: Several[Sequence]) -> float
             seconds += read_numbers(times)[1:].tolist()
     total = float(np.sum(seconds))
     return len(seconds) / total if total > 0 else float("nan")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-._ ]", "-", name.lower())  # one for one: car1_1 must not become car11
 
 
 def _has_results(folder: Path) -> bool:

@@ -155,3 +155,24 @@ def test_polygon_results_are_scored(made: Path) -> None:
     with open(made / "out/sequences.csv") as file:
         scores = {(r["tracker"], r["sequence"]): float(r["success"]) for r in csv.DictReader(file)}
     assert scores["poor", "clip0"] == pytest.approx(20 / 21, abs=1e-6)
+
+
+def test_names_that_differ_in_signs_only(made: Path) -> None:
+    folder = made / "results/folder/good"
+    (folder / "clip1.txt").rename(folder / "CLIP1.txt")
+    assert report(made, "--require-all") == 0
+
+
+def test_realtime_records_are_reported(made: Path) -> None:
+    lines = ["frame,finished_s,x,y,w,h", "0,0.0,10,12,14,12", "1,0.05,13,13,14,12"]
+    for name in ("good", "live-only"):
+        folder = made / "results/folder" / name / "realtime"
+        folder.mkdir(parents=True)
+        (folder / "clip0.csv").write_text("\n".join(lines) + "\n")
+    (made / "results/folder/good/realtime/run.json").write_text('{"fps": 10.0}')
+    assert report(made) == 0
+    with open(made / "out/latency.csv") as file:
+        rows = {r["tracker"]: r for r in csv.DictReader(file)}
+    assert set(rows) == {"good", "live-only"}
+    assert float(rows["good"]["success"]) > float(rows["live-only"]["success"]), "its frames come more slowly"
+    assert '"latency":[{' in (made / "out/report.html").read_text()
