@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class AppendFile:
-    """Appends records without a buffer: what ``append`` returned from is on its way to the disk, whole.
+    """Appends records without a buffer: what ``append`` returned from is with the system, whole.
 
     A record that does not fit (full disk, quota) is taken back, so that the file ends with the one before it.
     """

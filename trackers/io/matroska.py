@@ -1,8 +1,8 @@
 """Motion JPEG in Matroska, written so that a process killed at any moment leaves every frame playable.
 
 OpenCV's encoders keep half a megabyte to themselves (and an mp4 is nothing without its end), which a kill -9 loses.
-Here each frame is one complete cluster, on the disk when ``write`` returns, with its own capture time. Elements and
-their numbers: RFC 9559 (Matroska), RFC 8794 (EBML).
+Here each frame is one complete cluster, handed to the system when ``write`` returns, with its own capture time.
+Elements and their numbers: RFC 9559 (Matroska), RFC 8794 (EBML).
 """
 
 from __future__ import annotations
