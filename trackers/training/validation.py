@@ -18,7 +18,7 @@ from onlinetada.trackers.evaluation.protocols import PRECISION_AT, success_curve
 from onlinetada.trackers.models.network import TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.training.clips import Clip
-from onlinetada.trackers.training.pack import Material
+from onlinetada.trackers.training.pack import SourceOptions
 from onlinetada.trackers.training.readers import open_folder
 
 Floats = npt.NDArray[np.float64]
@@ -55,13 +55,13 @@ class Run:
 
     @property
     def overlaps(self) -> Floats:
-        """(F - 1,) of the frames after the first; NaN where there is no target."""
-        return np.where(np.isfinite(self.truth[1:, 0]), overlap(self.truth[1:], self.boxes[1:]), np.nan)
+        """(F,) NaN where there is no target."""
+        return np.where(np.isfinite(self.truth[:, 0]), overlap(self.truth, self.boxes), np.nan)
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Means over tracks, on frames that show the target, the first one left out.
+    """Means over tracks, on frames that show the target.
 
     Attributes:
         tracks: how many.
@@ -74,14 +74,17 @@ class Scores:
     precision: float
 
 
-def held_out_clips(material: Material, names: Collection[str], root: Path) -> Iterator[HeldOut]:
-    """The clips of ``names``, each once, where the material's sources have them."""
-    wanted, seen = set(names), set[str]()
-    for source in material.sources:
-        for clip in open_folder(root / source.path, source.format):
-            if clip.name in wanted - seen:
-                seen.add(clip.name)
-                yield HeldOut(source.name, clip)
+def held_out_clips(
+    sources: Collection[SourceOptions], root: Path, names: Collection[str] | None = None
+) -> list[HeldOut]:
+    """The clips of ``names`` (without it, all clips), each once, in the sources that are there."""
+    found: dict[str, HeldOut] = {}
+    for source in sources:
+        if (root / source.path).is_dir():
+            for clip in open_folder(root / source.path, source.format):
+                if names is None or clip.name in names:
+                    found.setdefault(clip.name, HeldOut(source.name, clip))
+    return list(found.values())
 
 
 def run_clips(
@@ -134,19 +137,27 @@ def _parameters(network: TrackNetwork) -> Iterator[torch.nn.Parameter]:
     return parameters
 
 
-def score_runs(runs: Sequence[Run]) -> dict[str, Scores]:
-    """Scores by data set, and of all tracks under "all"."""
+def score_runs(runs: Sequence[Run], *, first_frame: bool = False) -> dict[str, Scores]:
+    """Scores by data set, and of all tracks under "all".
+
+    Args:
+        runs: at least one.
+        first_frame: whether the frame on which the box is given counts, as it does in pysot's protocol. In tracks of
+            four frames it would hide much.
+    """
     names = sorted({r.source for r in runs})
-    return {name: _mean_scores([r for r in runs if name in ("all", r.source)]) for name in [*names, "all"]}
+    begin = 0 if first_frame else 1
+    return {name: _mean_scores([r for r in runs if name in ("all", r.source)], begin) for name in [*names, "all"]}
 
 
-def _mean_scores(runs: Sequence[Run]) -> Scores:
+def _mean_scores(runs: Sequence[Run], begin: int) -> Scores:
     success, precision = [], []
     for run in runs:
-        shown = np.isfinite(run.truth[1:, 0])
-        if shown.any():
+        shown = np.flatnonzero(np.isfinite(run.truth[:, 0]))
+        shown = shown[shown >= begin]
+        if len(shown):
             success.append(float(success_curve(run.overlaps[shown]).mean()))
-            distance = np.linalg.norm(centers(run.truth[1:][shown]) - centers(run.boxes[1:][shown]), axis=1)
+            distance = np.linalg.norm(centers(run.truth[shown]) - centers(run.boxes[shown]), axis=1)
             precision.append(float((distance <= PRECISION_AT).mean()))
     return Scores(len(success), float(np.mean(success)), float(np.mean(precision)))
 
@@ -164,7 +175,7 @@ def fit_confidence(
     naive = replace(config, recover=False, loss=replace(config.loss, enter_lost=0.0))
     runs = run_clips(network, naive, clips, tracks_per_clip=tracks_per_clip)
     signals = np.concatenate([r.signals[1:] for r in runs])
-    on_target = np.concatenate([np.nan_to_num(r.overlaps, nan=0.0) > _ON_TARGET_IOU for r in runs])
+    on_target = np.concatenate([np.nan_to_num(r.overlaps[1:], nan=0.0) > _ON_TARGET_IOU for r in runs])
     usable = np.isfinite(signals).all(1)
     signals, on_target = signals[usable], on_target[usable]
     calibration = fit_calibration(signals, on_target)
@@ -192,7 +203,7 @@ def loss_quality(runs: Sequence[Run]) -> dict[str, float]:
         precision and recall of saying it, and the number of truly lost frames.
     """
     said = np.concatenate([r.lost[1:] for r in runs])
-    true = np.concatenate([~(np.nan_to_num(r.overlaps, nan=0.0) > 0) for r in runs])
+    true = np.concatenate([~(np.nan_to_num(r.overlaps[1:], nan=0.0) > 0) for r in runs])
     both = float((said & true).sum())
     return {
         "precision": both / max(1.0, float(said.sum())),

@@ -13,9 +13,11 @@ import torch
 from onlinetada.errors import InputError
 from onlinetada.trackers.cli import main
 from onlinetada.trackers.config import load_config
+from onlinetada.trackers.models.compact import CompactOptions
 from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.batches import BatchOptions
 from onlinetada.trackers.training.recipe import OptimiserOptions, Recipe
+from onlinetada.trackers.training.release import write_weights
 from onlinetada.trackers.training.rounds import training_batches
 from onlinetada.trackers.training.scenes import SceneOptions
 from onlinetada.trackers.training.trainer import Progress, Trainer, new_network, rate_factor
@@ -64,6 +66,19 @@ def test_frozen_parts_stay_and_the_rest_moves(bank: Bank, tmp_path: Path) -> Non
     assert {"backbone.blocks.5.expand.weight", "backbone.blocks.10.project.weight", "head.neck.weight"} <= moved
     for shard in trainer.checkpoint.glob("*.safetensors"):
         assert shard.stat().st_size <= 16.1e6
+
+
+def test_training_begins_with_given_weights_and_new_calibrations(bank: Bank, tmp_path: Path) -> None:
+    path = tmp_path / "plain.safetensors"
+    plain = new_network(dataclasses.replace(SMALL, seed=5))
+    write_weights(plain, path)
+    online = dataclasses.replace(SMALL, model=CompactOptions(calibration="online"))
+    network = Trainer(online, bank, tmp_path / "run", initial=path).network.state_dict()
+    for name, value in plain.state_dict().items():
+        assert torch.allclose(network[name], value, atol=1e-3 * float(value.abs().max()) + 1e-6), name
+    assert network["backbone.blocks.9.expand.calibration.head.taps"].abs().sum() == 0
+    with pytest.raises(InputError, match="there is no weights file"):
+        new_network(SMALL, initial=tmp_path / "none.safetensors")
 
 
 def test_features_of_the_frozen_part_are_those_of_the_pictures(bank: Bank) -> None:
