@@ -20,7 +20,6 @@ from onlinetada.trackers.training.validation import (
     HeldOut,
     as_plain,
     fit_confidence,
-    loss_quality,
     run_clips,
     score_runs,
 )
@@ -99,18 +98,15 @@ def _measured(
     network: CompactNetwork, config: InferenceConfig, held_out: list[HeldOut], compare: list[HeldOut]
 ) -> dict[str, Any]:
     network = network.eval()
-    confidence, quality = fit_confidence(network, config, held_out)
-    config = replace(config, confidence=confidence)
-    runs = run_clips(network, config, held_out)
-    measured: dict[str, Any] = {
-        "confidence": asdict(confidence),
-        "validation": {
-            "protocol": _PROTOCOL + "the first frame left out",
-            "clips": len(held_out),
-            "scores": as_plain(score_runs(runs)),
-            "confidence_fit": quality,
-            "lost": loss_quality(runs),
-        },
+    measured: dict[str, Any] = {}
+    fitted = fit_confidence(network, config, held_out)
+    if fitted is not None:
+        config = replace(config, confidence=fitted[0])
+        measured |= {"confidence": asdict(fitted[0]), "loss_and_return": asdict(fitted[1])}
+    measured["validation"] = {
+        "protocol": _PROTOCOL + "the first frame left out",
+        "clips": len(held_out),
+        "scores": as_plain(score_runs(run_clips(network, config, held_out))),
     }
     if compare:
         tracked = run_clips(network, config, compare)

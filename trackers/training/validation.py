@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from onlinetada.trackers.absence import AbsenceScore, labelled_signals, score_absence, watch, without_recovery
 from onlinetada.trackers.confidence import ConfidenceCalibration, fit_calibration
 from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.evaluation.geometry import centers, overlap
 from onlinetada.trackers.evaluation.protocols import PRECISION_AT, success_curve
 from onlinetada.trackers.models.network import TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
+from onlinetada.trackers.result import Box
 from onlinetada.trackers.training.clips import Clip
 from onlinetada.trackers.training.pack import SourceOptions
 from onlinetada.trackers.training.readers import open_folder
 
 Floats = npt.NDArray[np.float64]
-_ON_TARGET_IOU = 0.3
+_LONG = 30
+_ABSENT: Box = (np.nan, np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
@@ -42,16 +44,12 @@ class Run:
         name: of clip and track.
         truth: (F, 4) x, y, w, h; NaN where the target is absent or unsure. The first row is where it began.
         boxes: (F, 4) what the tracker said.
-        signals: (F, 4) what its confidence is made of; NaN on the first frame.
-        lost: (F,) whether it said that the target is lost.
     """
 
     source: str
     name: str
     truth: Floats
     boxes: Floats
-    signals: Floats
-    lost: npt.NDArray[np.bool_]
 
     @property
     def overlaps(self) -> Floats:
@@ -106,35 +104,31 @@ def _by_number(name: str) -> tuple[int, str]:
 
 
 def _run_clip(network: TrackNetwork, config: InferenceConfig, held: HeldOut, names: Sequence[str]) -> list[Run]:
-    engine = Engine(network, config, device=next(iter(_parameters(network))).device)
+    engine = Engine(network, config, device=_device(network))
     tracks = held.clip.tracks
     begin = {name: min(tracks[name]) for name in names}
     last = max((max(tracks[name]) for name in names), default=-1)
     keys: dict[str, int] = {}
-    rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in names}
-    nothing = (np.nan,) * 4
+    rows: dict[str, list[tuple[Box, Box]]] = {name: [] for name in names}
     for number, image in held.clip.read(range(last + 1)):
         results = engine.update({key: image for name, key in keys.items() if number <= max(tracks[name])})
         for name in names:
-            truth = tracks[name].get(number, nothing)
+            truth = tracks[name].get(number, _ABSENT)
             if name in keys and keys[name] in results:
-                target, result = engine.targets[keys[name]], results[keys[name]]
-                signals = nothing if target.signals is None else tuple(target.signals)
-                rows[name].append((truth, result.box_xywh, signals, result.state == "lost"))
+                rows[name].append((truth, results[keys[name]].box_xywh))
             elif begin[name] == number:
                 keys[name] = engine.add(image, truth)
-                rows[name].append((truth, truth, nothing, False))
+                rows[name].append((truth, truth))
     runs = []
     for name in names:
         if len(rows[name]) > 1:
-            truth, boxes, signals, lost = (np.array(column) for column in zip(*rows[name], strict=True))
-            runs.append(Run(held.source, f"{held.clip.name}/{name}", truth, boxes, signals, lost))
+            truth, boxes = np.array(rows[name]).transpose(1, 0, 2)
+            runs.append(Run(held.source, f"{held.clip.name}/{name}", truth, boxes))
     return runs
 
 
-def _parameters(network: TrackNetwork) -> Iterator[torch.nn.Parameter]:
-    parameters: Iterator[torch.nn.Parameter] = network.parameters()  # type: ignore[attr-defined]
-    return parameters
+def _device(network: TrackNetwork) -> torch.device:
+    return next(network.parameters()).device  # type: ignore[attr-defined, no-any-return]
 
 
 def score_runs(runs: Sequence[Run], *, first_frame: bool = False) -> dict[str, Scores]:
@@ -163,54 +157,24 @@ def _mean_scores(runs: Sequence[Run], begin: int) -> Scores:
 
 
 def fit_confidence(
-    network: TrackNetwork, config: InferenceConfig, clips: Collection[HeldOut], *, tracks_per_clip: int = 3
-) -> tuple[ConfidenceCalibration, dict[str, float]]:
-    """Coefficients of the confidence from runs in which nothing is ever held as lost, and how good they are.
+    network: TrackNetwork, config: InferenceConfig, clips: Collection[HeldOut]
+) -> tuple[ConfidenceCalibration, AbsenceScore] | None:
+    """Coefficients of the confidence, and how well it then tells that a target is gone; None if the clips do not do.
 
-    Frames on which the target is absent count as off the target.
-
-    Returns:
-        The calibration, and on the same frames: their number, the share on the target, the area under the ROC curve.
+    Only clips of 30 frames and more say something about that, of each the first track. The scores are those of the
+    clips that the coefficients were fitted on; ``tools/calibrate.py`` measures on others.
     """
-    naive = replace(config, recover=False, loss=replace(config.loss, enter_lost=0.0))
-    runs = run_clips(network, naive, clips, tracks_per_clip=tracks_per_clip)
-    signals = np.concatenate([r.signals[1:] for r in runs])
-    on_target = np.concatenate([np.nan_to_num(r.overlaps[1:], nan=0.0) > _ON_TARGET_IOU for r in runs])
-    usable = np.isfinite(signals).all(1)
-    signals, on_target = signals[usable], on_target[usable]
-    calibration = fit_calibration(signals, on_target)
-    quality = {
-        "frames": float(len(signals)),
-        "on_target": float(on_target.mean()),
-        "roc_auc": _roc_auc(calibration(signals), on_target),
-    }
-    return calibration, quality
-
-
-def _roc_auc(confidence: Floats, positive: npt.NDArray[np.bool_]) -> float:
-    """Chance that a frame on the target has more confidence than one off it."""
-    order = np.argsort(confidence, kind="stable")
-    ranks = np.empty(len(order))
-    ranks[order] = np.arange(1, len(order) + 1)
-    p, n = int(positive.sum()), int((~positive).sum())
-    return float((ranks[positive].sum() - p * (p + 1) / 2) / (p * n))
-
-
-def loss_quality(runs: Sequence[Run]) -> dict[str, float]:
-    """How well "lost" is said: a frame is truly lost where the target is absent or the overlap is 0.
-
-    Returns:
-        precision and recall of saying it, and the number of truly lost frames.
-    """
-    said = np.concatenate([r.lost[1:] for r in runs])
-    true = np.concatenate([~(np.nan_to_num(r.overlaps[1:], nan=0.0) > 0) for r in runs])
-    both = float((said & true).sum())
-    return {
-        "precision": both / max(1.0, float(said.sum())),
-        "recall": both / max(1.0, float(true.sum())),
-        "lost_frames": float(true.sum()),
-        "frames": float(len(true)),
-    }
+    tracks = [(h.clip, next(iter(h.clip.tracks.values()))) for h in clips if h.clip.length >= _LONG and h.clip.tracks]
+    engine = Engine(network, config, device=_device(network))
+    naive = without_recovery(engine)
+    seen = [watch(naive, clip.read(range(min(boxes), clip.length)), boxes, restart=True) for clip, boxes in tracks]
+    try:
+        calibration = fit_calibration(*labelled_signals(seen))
+    except ValueError:  # no long clip, or the box was always on the target
+        return None
+    tuned = Engine(network, replace(config, confidence=calibration), device=_device(network))
+    runs = [watch(tuned, clip.read(range(min(boxes), clip.length)), boxes) for clip, boxes in tracks]
+    return calibration, score_absence(runs)
 
 
 def as_plain(scores: dict[str, Scores]) -> dict[str, dict[str, float]]:
