@@ -17,7 +17,7 @@ from onlinetada.trackers.evaluation.modes import Mode, OnePass
 from onlinetada.trackers.evaluation.protocols import PROTOCOLS, find_protocol
 from onlinetada.trackers.evaluation.reinit import Supervised
 from onlinetada.trackers.evaluation.running import Build, Job, note_settings, run_all, shard_of
-from onlinetada.trackers.evaluation.sequences import load_sequences
+from onlinetada.trackers.evaluation.sequences import load_sequences, split_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, build: Build | None = None) -> int:
         raise InputError("--workers and --batch must be 1 or more")
     if args.batch > 1 and not isinstance(mode, OnePass):
         raise InputError("--batch goes with one-pass runs only")
-    only = tuple(n.strip() for n in args.sequences.split(",") if n.strip())
+    only = split_names(args.sequences)
     sequences = load_sequences(benchmark, args.root, only=only)
     mine = sequences if args.shard is None else shard_of(sequences, args.shard)
     if build is None:

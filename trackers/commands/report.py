@@ -12,7 +12,7 @@ from onlinetada.trackers.evaluation.page import write_page
 from onlinetada.trackers.evaluation.plots import write_plots
 from onlinetada.trackers.evaluation.protocols import PROTOCOLS, find_protocol
 from onlinetada.trackers.evaluation.reporting import Report, make_report, summary_table, write_tables
-from onlinetada.trackers.evaluation.sequences import load_annotations, load_sequences, with_frames
+from onlinetada.trackers.evaluation.sequences import load_annotations, load_sequences, split_names, with_frames
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Make the report. Returns the exit status."""
     benchmark, protocol = find_benchmark(args.benchmark), find_protocol(args.protocol)
-    only = _names(args.sequences)
+    only = split_names(args.sequences)
     sequences = load_annotations(benchmark, args.annotations, only=only)
     if args.root is not None:
         sequences = with_frames(sequences, load_sequences(benchmark, args.root))
-    report = make_report(benchmark, protocol, sequences, args.results, trackers=_names(args.trackers))
+    report = make_report(benchmark, protocol, sequences, args.results, trackers=split_names(args.trackers))
     _tell_missing(report, refuse=args.require_all)
     write_tables(report, args.out)
     write_plots(report, args.out)
@@ -56,10 +56,6 @@ def run(args: argparse.Namespace) -> int:
     print(summary_table(report))
     print(f"wrote {args.out / 'summary.csv'} and {args.out / 'report.html'}")
     return 0
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _tell_missing(report: Report, *, refuse: bool) -> None:

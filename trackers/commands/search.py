@@ -11,7 +11,7 @@ from onlinetada.trackers.evaluation.benchmarks import find_benchmark
 from onlinetada.trackers.evaluation.boxfiles import write_atomic
 from onlinetada.trackers.evaluation.building import TrackerChoice
 from onlinetada.trackers.evaluation.protocols import PROTOCOLS, find_protocol
-from onlinetada.trackers.evaluation.sequences import Sequence, load_sequences
+from onlinetada.trackers.evaluation.sequences import Sequence, load_sequences, split_names
 from onlinetada.trackers.evaluation.tuning import BuildWith, Choose, Outcome, Search, run_search
 
 
@@ -61,9 +61,8 @@ def run(args: argparse.Namespace, build: BuildWith | None = None) -> int:
 
 
 def _benchmarks(args: argparse.Namespace) -> dict[str, tuple[Sequence, ...]]:
-    only = tuple(n.strip() for n in args.sequences.split(",") if n.strip())
     first = find_benchmark(args.benchmark)
-    found = {first.name: load_sequences(first, args.root, only=only)}
+    found = {first.name: load_sequences(first, args.root, only=split_names(args.sequences))}
     for text in args.also:
         name, equals, folder = text.partition("=")
         if not equals:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 import sys
 import zipfile
 from collections.abc import Sequence as Several
@@ -17,7 +16,7 @@ from onlinetada.trackers.evaluation.modes import Mode
 from onlinetada.trackers.evaluation.protocols import find_protocol
 from onlinetada.trackers.evaluation.reinit import Supervised, vot_score
 from onlinetada.trackers.evaluation.results import load_results
-from onlinetada.trackers.evaluation.scores import score_tracker, sequence_values, total
+from onlinetada.trackers.evaluation.scores import rounded, score_tracker, sequence_values, total
 from onlinetada.trackers.evaluation.sequences import Sequence
 
 
@@ -66,13 +65,9 @@ def _one_pass(name: str, sequences: Several[Sequence], folder: Path) -> dict[str
     scores = score_tracker(protocol, sequences, results)
     score = total(protocol, list(scores.values()))
     figures = {"sequences": score.sequences}
-    by_sequence = {n: {k: _clean(v) for k, v in sequence_values(protocol, s).items()} for n, s in scores.items()}
+    by_sequence = {n: {k: rounded(v) for k, v in sequence_values(protocol, s).items()} for n, s in scores.items()}
     names = ("success", "precision", "norm_precision", "sr50", "sr75")
-    return {**figures, **{k: _clean(getattr(score, k)) for k in names}, "by_sequence": by_sequence}
-
-
-def _clean(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
+    return {**figures, **{k: rounded(getattr(score, k)) for k in names}, "by_sequence": by_sequence}
 
 
 def _short(value: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import importlib.resources
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 from onlinetada.trackers.evaluation.boxfiles import write_atomic
 from onlinetada.trackers.evaluation.plots import COLORS
 from onlinetada.trackers.evaluation.reporting import Report, TrackerReport
+from onlinetada.trackers.evaluation.scores import rounded
 from onlinetada.trackers.evaluation.sequences import Sequence
 from onlinetada.trackers.evaluation.thumbnails import thumbnails_of
 
@@ -42,7 +42,7 @@ def _data(report: Report, thumbnails: int) -> dict[str, object]:
         "trackers": [_tracker(i, t) for i, t in enumerate(report.trackers)],
         "attributes": sorted({a for s in report.sequences for a in s.attributes}),
         "pairs": [
-            [p.a, p.b, p.sequences, *(_number(v) for v in (p.mean, p.interval.low, p.interval.high, p.wins))]
+            [p.a, p.b, p.sequences, *(_short(v) for v in (p.mean, p.interval.low, p.interval.high, p.wins))]
             for p in report.pairs
         ],
         "latency": [{"name": n, **v} for n, v in report.latency.items()],
@@ -58,17 +58,17 @@ def _tracker(index: int, tracker: TrackerReport) -> dict[str, object]:
         "dash": index // len(COLORS),
         "sequences": total.sequences,
         "missing": len(tracker.missing),
-        "success": _number(total.success),
-        "low": _number(tracker.interval.low),
-        "high": _number(tracker.interval.high),
-        "precision": _number(total.precision),
-        "norm": _number(total.norm_precision),
-        "fps": _number(tracker.fps),
+        "success": _short(total.success),
+        "low": _short(tracker.interval.low),
+        "high": _short(tracker.interval.high),
+        "precision": _short(total.precision),
+        "norm": _short(total.norm_precision),
+        "fps": _short(tracker.fps),
         "curves": [
-            [_number(v) for v in curve]
+            [_short(v) for v in curve]
             for curve in (total.success_curve, total.precision_curve, total.norm_precision_curve)
         ],
-        "attributes": {a: _number(s.success) for a, s in tracker.attributes.items()},
+        "attributes": {a: _short(s.success) for a, s in tracker.attributes.items()},
     }
 
 
@@ -77,7 +77,7 @@ def _sequence(report: Report, sequence: Sequence, thumbnails: int) -> dict[str, 
     for tracker in report.trackers:
         if sequence.name in tracker.scores:
             packed[tracker.name] = base64.b64encode(_packed(tracker, sequence)).decode()
-            values[tracker.name] = [_number(v) for v in tracker.values[sequence.name].values()]
+            values[tracker.name] = [_short(v) for v in tracker.values[sequence.name].values()]
     return {
         "name": sequence.name,
         "frames": len(sequence),
@@ -97,5 +97,5 @@ def _packed(tracker: TrackerReport, sequence: Sequence) -> bytes:
     return packed.tobytes()
 
 
-def _number(value: float) -> float | None:
-    return round(float(value), 5) if math.isfinite(value) else None
+def _short(value: float) -> float | None:
+    return rounded(value, 5)

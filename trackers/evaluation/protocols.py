@@ -19,7 +19,6 @@ from onlinetada.trackers.evaluation.geometry import Mask, Values, bounding_boxes
 from onlinetada.trackers.evaluation.sequences import Sequence
 
 OVERLAP_THRESHOLDS = np.linspace(0, 1, 21)
-OVERLAP_THRESHOLDS_FINE = np.linspace(0, 1, 101)
 PIXEL_THRESHOLDS = np.arange(51, dtype=np.float64)
 NORM_THRESHOLDS = np.arange(51, dtype=np.float64) / 100
 PRECISION_AT = 20  # index of 20 pixels and of 0.2 of the target's size

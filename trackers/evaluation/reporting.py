@@ -24,6 +24,7 @@ from onlinetada.trackers.evaluation.scores import (
     Score,
     SequenceScore,
     by_attribute,
+    rounded,
     score_tracker,
     sequence_values,
     total,
@@ -216,21 +217,17 @@ def _as_json(report: Report) -> dict[str, object]:
             t.name: {
                 "sequences": t.total.sequences,
                 "missing": list(t.missing),
-                **{k: _finite(getattr(t.total, k)) for k in (*_METRICS, "sr50", "sr75")},
-                "success_interval_95": [_finite(t.interval.low), _finite(t.interval.high)],
-                "fps": _finite(t.fps),
+                **{k: rounded(getattr(t.total, k)) for k in (*_METRICS, "sr50", "sr75")},
+                "success_interval_95": [rounded(t.interval.low), rounded(t.interval.high)],
+                "fps": rounded(t.fps),
                 "success_curve": t.total.success_curve.round(6).tolist(),
                 "precision_curve": t.total.precision_curve.round(6).tolist(),
                 "norm_precision_curve": t.total.norm_precision_curve.round(6).tolist(),
-                "by_sequence": {n: {k: _finite(v) for k, v in row.items()} for n, row in t.values.items()},
+                "by_sequence": {n: {k: rounded(v) for k, v in row.items()} for n, row in t.values.items()},
             }
             for t in report.trackers
         },
     }
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 6) if math.isfinite(value) else None
 
 
 def _csv(header: Several[str], rows: Iterable[Several[object]]) -> str:

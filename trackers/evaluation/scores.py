@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from onlinetada.trackers.evaluation.geometry import Values
 from onlinetada.trackers.evaluation.protocols import (
     NORM_THRESHOLDS,
     OVERLAP_THRESHOLDS,
-    OVERLAP_THRESHOLDS_FINE,
     PRECISION_AT,
     FrameErrors,
     Protocol,
@@ -126,11 +126,6 @@ def total(protocol: Protocol, scores: Several[SequenceScore]) -> Score:
     )
 
 
-def fine_success_curve(scores: Several[SequenceScore]) -> Values:
-    """The success curve over 101 thresholds of all frames together, as GOT-10k draws it."""
-    return success_curve(np.concatenate([s.errors.overlap for s in scores]), OVERLAP_THRESHOLDS_FINE)
-
-
 def by_attribute(
     protocol: Protocol, sequences: Several[Sequence], scores: Mapping[str, SequenceScore]
 ) -> dict[str, Score]:
@@ -142,6 +137,11 @@ def by_attribute(
         if members:
             table[attribute] = total(protocol, members)
     return table
+
+
+def rounded(value: float, digits: int = 6) -> float | None:
+    """For JSON, which knows no NaN."""
+    return round(float(value), digits) if math.isfinite(value) else None
 
 
 def _success(protocol: Protocol, scores: Several[SequenceScore]) -> float:

@@ -82,6 +82,11 @@ def load_sequences(
     return tuple(_load(benchmark, item, images=images) for item in found)
 
 
+def split_names(text: str) -> tuple[str, ...]:
+    """``"a, b"`` as on the command line."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def load_annotations(benchmark: Benchmark, annotations: Path, *, only: Several[str] = ()) -> tuple[Sequence, ...]:
     """Ground truth alone, from the folder that holds one folder a benchmark (or from a benchmark's own folder)."""
     own = annotations / benchmark.name

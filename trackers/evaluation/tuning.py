@@ -21,7 +21,6 @@ from onlinetada.trackers.evaluation.sequences import Sequence
 from onlinetada.trackers.evaluation.statistics import PairedDifference, paired_difference
 from onlinetada.trackers.result import Tracker
 
-OPTIONS = ("penalty_k", "window_influence", "size_lr")
 Ranges = dict[str, tuple[float, float]]
 BuildWith = Callable[[dict[str, float]], Tracker]
 
@@ -85,7 +84,7 @@ def run_search(search: Search, *, workers: int = 1) -> Outcome:
         InputError: optuna is missing.
     """
     study = _open_study(search)
-    if not study.trials:
+    if not _own(study):
         study.enqueue_trial({}, user_attrs={"own": True})
     if workers <= 1:
         _optimize(search)
@@ -156,19 +155,29 @@ def _open_study(search: Search) -> Any:
         raise InputError("the search needs optuna: pip install 'onlinetada[search]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     search.journal.parent.mkdir(parents=True, exist_ok=True)
-    return optuna.create_study(
+    study = optuna.create_study(
         study_name="onlinetada",
         storage=JournalStorage(JournalFileBackend(str(search.journal))),
-        sampler=optuna.samplers.TPESampler(seed=search.seed),
         direction="maximize",
         load_if_exists=True,
     )
+    # the same seed in a later sitting would draw the first sitting's trials again
+    study.sampler = optuna.samplers.TPESampler(seed=search.seed + 1000 * len(study.trials))
+    return study
 
 
 def _finished(study: Any) -> list[Any]:
     import optuna
 
     return list(study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)))
+
+
+def _own(study: Any) -> list[Any]:
+    """Trials of the model's own options that are done or will be; one that was killed half way is not among them."""
+    import optuna
+
+    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.WAITING)
+    return [t for t in study.get_trials(states=states) if t.user_attrs.get("own")]
 
 
 def _outcome(study: Any) -> Outcome:

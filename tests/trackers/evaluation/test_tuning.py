@@ -57,6 +57,17 @@ def test_finds_what_is_better_and_goes_on(clips: Path, tmp_path: Path, capsys: p
     assert run(clips, tmp_path / "s", "--trials", "5")["trials"] == 18, "nothing is left to do"
 
 
+def test_a_killed_first_trial_is_run_again(clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(self: Any, *_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Lazy, "init", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(clips, tmp_path / "s", "--trials", "2")
+    assert run(clips, tmp_path / "s", "--trials", "2")["trials"] == 2
+
+
 def test_benchmarks_weigh_the_same() -> None:
     values = {"A/1": 1.0, "A/2": 0.0, "B/1": 1.0}
     assert mean_success(values) == pytest.approx(0.75)
