@@ -48,7 +48,7 @@ def open_file(path: Path) -> Capture:
 
     has_ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
     with quiet():
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY)
+        capture = _new_capture(str(path), cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY)
     if capture.isOpened():
         return capture
     if path.stat().st_size == 0:
@@ -62,10 +62,8 @@ def open_camera(index: int) -> Capture:
     Raises:
         InputError: there is none, or it is in use.
     """
-    import cv2
-
     with quiet():
-        capture = cv2.VideoCapture(index)
+        capture = _new_capture(index)
     if not capture.isOpened():
         found = ", ".join(sorted(str(p) for p in Path("/dev").glob("video*"))) or "none"
         raise InputError(f"camera {index} cannot be opened: is it there, free and permitted? (/dev/video*: {found})")
@@ -85,7 +83,7 @@ def open_device(path: str) -> Capture:
         raise InputError(f"{path} does not exist (/dev/video*: {found})")
     has_v4l = cv2.videoio_registry.hasBackend(cv2.CAP_V4L2)
     with quiet():
-        capture = cv2.VideoCapture(path, cv2.CAP_V4L2 if has_v4l else cv2.CAP_ANY)
+        capture = _new_capture(path, cv2.CAP_V4L2 if has_v4l else cv2.CAP_ANY)
     if not capture.isOpened():
         raise InputError(f"{path} cannot be opened: is it a camera, free and permitted?")
     return capture
@@ -110,7 +108,7 @@ def open_url(url: str, *, live: bool = True) -> Capture:
         raise InputError("network streams need FFMPEG, which this OpenCV lacks: pip install opencv-python has it")
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_TIMEOUT_MS]
     with quiet(), _environment(_FFMPEG_OPTIONS, _LIVE_OPTIONS if live else ""):
-        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+        capture = _new_capture(url, cv2.CAP_FFMPEG, limits)
     if not capture.isOpened():
         raise InputError(f"{redact(url)} cannot be opened: is the address right, and does the other side send?")
     return capture
@@ -130,9 +128,9 @@ def open_pipeline(pipeline: str) -> Capture:
             "(or JetPack's) may be"
         )
     if "appsink" not in pipeline:
-        raise InputError(f"gst: the pipeline must end in an appsink: gst:{redact(pipeline)} ! videoconvert ! appsink")
+        raise InputError("gst: the pipeline must end in an appsink, as in gst:v4l2src ! videoconvert ! appsink")
     with quiet():
-        capture = cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER)
+        capture = _new_capture(pipeline, cv2.CAP_GSTREAMER)
     if not capture.isOpened():
         raise InputError(f"gst: the pipeline does not start; try it with gst-launch-1.0: {redact(pipeline)}")
     return capture
@@ -152,19 +150,28 @@ def url_scheme(text: str) -> str | None:
     return match[1].lower() if match else None
 
 
+def _new_capture(*arguments: Any) -> Capture:
+    import cv2
+
+    capture: Capture = cv2.VideoCapture(*arguments)
+    return capture
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep OpenCV's and FFmpeg's own logs off the terminal: what went wrong is said in one line of ours."""
     import cv2
 
-    logging = cv2.utils.logging
-    before = logging.getLogLevel()
-    logging.setLogLevel(logging.LOG_LEVEL_SILENT)
+    log: Any = getattr(cv2.utils, "logging", None)  # Linux distributions carry OpenCVs without it
+    before = log.getLogLevel() if log else None
+    if log:
+        log.setLogLevel(log.LOG_LEVEL_SILENT)
     try:
         with _environment("OPENCV_FFMPEG_LOGLEVEL", "-8"):  # read once, at the first opening
             yield
     finally:
-        logging.setLogLevel(before)
+        if log:
+            log.setLogLevel(before)
 
 
 @contextmanager

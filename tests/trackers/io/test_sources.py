@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from onlinetada import InputError
+from onlinetada.trackers.io import capture
 from onlinetada.trackers.io.frames import Frame
 from onlinetada.trackers.io.sources import open_source
 
@@ -144,3 +146,28 @@ def test_a_pipeline_needs_gstreamer_or_says_so() -> None:
     else:
         with pytest.raises(InputError, match="OpenCV built with GStreamer"):
             open_source("gst:videotestsrc ! appsink")
+
+
+def test_an_opencv_without_log_levels_will_do(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(cv2.utils, "logging", raising=False)
+    with open_source(video) as source:
+        assert len(list(source)) == 10
+
+
+def test_the_users_own_ffmpeg_options_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+    seen: list[str | None] = []
+
+    def refuse(*args: object) -> object:
+        seen.append(os.environ.get(name))
+        return cv2.VideoCapture()
+
+    monkeypatch.setattr(capture, "_new_capture", refuse)
+    monkeypatch.delenv(name, raising=False)
+    for value in (None, "rtsp_transport;udp"):
+        if value:
+            monkeypatch.setenv(name, value)
+        with pytest.raises(InputError, match="cannot be opened"):
+            open_source("rtsp://127.0.0.1:9/live")
+        assert os.environ.get(name) == value
+    assert seen[0] is not None and "rtsp_transport;tcp" in seen[0] and seen[1] == "rtsp_transport;udp"
