@@ -25,7 +25,7 @@ class Progress:
         self.shown = self._stream.isatty() if shown is None else shown
         self.frames = 0
         self._latencies_ms: deque[float] = deque(maxlen=_RECENT)
-        self._began_s = self._shown_s = time.monotonic()
+        self._began_s = self._last_s = self._shown_s = time.monotonic()
         self._window: deque[float] = deque(maxlen=64)
         self._width = 0
 
@@ -41,6 +41,9 @@ class Progress:
             note: shown at the end of the line.
         """
         now_s = time.monotonic()
+        if self.frames == 0:  # loading the model is no part of the speed
+            self._began_s = self._shown_s = now_s
+        self._last_s = now_s
         self.frames += 1
         self._latencies_ms.append(latency_ms)
         self._window.append(now_s)
@@ -61,9 +64,9 @@ class Progress:
 
     @property
     def fps(self) -> float:
-        """Frames a second over the whole run, everything included."""
-        elapsed_s = time.monotonic() - self._began_s
-        return self.frames / elapsed_s if elapsed_s > 0 else 0.0
+        """Frames a second from the first frame to the last, reading and writing included."""
+        elapsed_s = self._last_s - self._began_s
+        return (self.frames - 1) / elapsed_s if elapsed_s > 0 else 0.0
 
     def latency_ms(self, share: float) -> float:
         """Latency that this share (0.5: the median) of the last 1000 frames stayed below."""
