@@ -15,25 +15,32 @@ from onlinetada.trackers.loss import LossPolicy
 class RecoveryOptions:
     """What is done while a target is lost.
 
+    A find near the last place needs the confidence that the loss policy asks for. One far from it needs more, and for
+    longer: what looks alike elsewhere is mostly something else.
+
     Attributes:
-        windows_per_frame: search regions that are looked at in one frame besides the local one: the cost's bound.
-        growth_per_s: how fast the local search region grows, in multiples of its side.
+        growth_per_s: how fast the search region at the last place grows, in multiples of its side.
         max_growth: how far it grows.
-        overlap: share of its side that a window of the sweep over the image has in common with the next.
-        scales: target sizes, relative to the last, that the sweep looks for in turn.
-        confirm: confidence that a find needs to be followed at all.
+        windows_per_frame: search regions elsewhere that are looked at in one frame: the cost's bound.
+        reach_per_s: how fast the sweep over the image widens around the last place, in multiples of the region's side.
+        overlap: share of its side that a window of the sweep has in common with the next.
+        scales: target sizes, relative to the last, that the sweep looks for.
+        confirm: confidence that a find of the sweep needs.
+        confirm_ms: how long it is followed before it counts at all.
     """
 
-    windows_per_frame: int = 3
     growth_per_s: float = 0.5
     max_growth: float = 1.5
+    windows_per_frame: int = 3
+    reach_per_s: float = 1.5
     overlap: float = 0.5
     scales: tuple[float, ...] = (1.0,)
-    confirm: float = 0.6
+    confirm: float = 0.8
+    confirm_ms: float = 300.0
 
     def __post_init__(self) -> None:
-        if self.windows_per_frame < 0 or self.growth_per_s < 0 or self.max_growth < 1:
-            raise InputError("recovery: windows_per_frame, growth_per_s must not be negative, max_growth at least 1")
+        if min(self.windows_per_frame, self.growth_per_s, self.reach_per_s, self.confirm_ms) < 0 or self.max_growth < 1:
+            raise InputError("recovery: rates, times and counts must not be negative, max_growth at least 1")
         if not 0 <= self.overlap < 1 or not self.scales or min(self.scales) <= 0:
             raise InputError("recovery: overlap must be in [0, 1), scales positive numbers")
 

@@ -1,63 +1,120 @@
-"""Searching for a lost target: near its last place first, then over the whole image, at a bounded cost a frame.
+"""Searching for a lost target: at its last place first, then ever further away, at a bounded cost a frame.
 
 A find is not believed at once. It is followed, by itself, for as long as the loss policy asks for, and dropped again
-when the confidence does not last.
+when the confidence does not last; the last place is looked at all the while and comes first.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
+from onlinetada.trackers.look import Look
+from onlinetada.trackers.loss import LossPolicy
 from onlinetada.trackers.models.network import Geometry
 from onlinetada.trackers.options import RecoveryOptions
 from onlinetada.trackers.pose import Pose, template_side
 
 
+@dataclass(frozen=True)
+class Find:
+    """What may be the target.
+
+    Attributes:
+        pose: where it is now.
+        near: whether it came up at the last place.
+        since_s: time of the frame on which it came up.
+    """
+
+    pose: Pose
+    near: bool
+    since_s: float
+
+
 class Hunt:
     """The search for one lost target.
+
+    Args:
+        last: where it was seen last.
+        options: of the search.
+        loss: the policy that says which confidence is high and which is low.
+        geometry: the network's.
+        since_s: time of the frame on which the target was declared lost.
 
     Attributes:
         last: where it was seen last.
         find: what is being followed to see whether it is the target, or None.
     """
 
-    def __init__(self, last: Pose, options: RecoveryOptions, geometry: Geometry, *, since_s: float) -> None:
-        """Begin at ``since_s``, the time of the frame on which the target was declared lost."""
+    def __init__(
+        self, last: Pose, options: RecoveryOptions, loss: LossPolicy, geometry: Geometry, *, since_s: float
+    ) -> None:
         self.last = last
-        self.find: Pose | None = None
-        self._options = options
-        self._geometry = geometry
+        self.find: Find | None = None
+        self._options, self._loss, self._geometry = options, loss, geometry
         self._since_s = since_s
-        self._sweep: list[Pose] = []
+        self._sweep: list[tuple[float, Pose]] = []
         self._next = 0
         self._image_size = (0, 0)
 
-    def aim(self, timestamp_s: float) -> tuple[Pose, float]:
-        """Where the first look of this frame goes, and how much larger than usual it is."""
-        if self.find is not None:
-            return self.find, 1.0
-        waited_s = max(0.0, timestamp_s - self._since_s)
-        return self.last, min(1 + self._options.growth_per_s * waited_s, self._options.max_growth)
+    def growth(self, timestamp_s: float) -> float:
+        """How much larger than usual the search region at the last place is."""
+        return min(1 + self._options.growth_per_s * self._waited_s(timestamp_s), self._options.max_growth)
 
-    def windows(self, image_size: tuple[int, int]) -> list[Pose]:
-        """The further looks of this frame: the next few of a sweep that starts where the target was seen last.
+    def windows(self, image_size: tuple[int, int], timestamp_s: float) -> list[Pose]:
+        """The further looks of this frame: the find that is followed, or else the next few windows within reach.
 
         Args:
             image_size: w, h of the picture.
+            timestamp_s: of the frame.
         """
-        if self.find is not None or self._options.windows_per_frame == 0:
-            return []
+        if self.find is not None:
+            return [self.find.pose]
         if image_size != self._image_size:
             self._image_size, self._next = image_size, 0
             self._sweep = sweep(self.last, image_size, self._geometry, self._options)
-        count = min(self._options.windows_per_frame, len(self._sweep))
-        chosen = [self._sweep[(self._next + i) % len(self._sweep)] for i in range(count)]
-        self._next = (self._next + count) % len(self._sweep)
+        reach = self._options.reach_per_s * self._waited_s(timestamp_s)
+        within = [pose for distance, pose in self._sweep if distance <= reach]
+        count = min(self._options.windows_per_frame, len(within))
+        chosen = [within[(self._next + i) % len(within)] for i in range(count)]
+        self._next = (self._next + count) % max(1, len(within))
         return chosen
 
+    def consider(self, local: Look, further: Sequence[Look], timestamp_s: float) -> float:
+        """Take in the looks of one frame, that at the last place and those of `windows`.
 
-def sweep(last: Pose, image_size: tuple[int, int], geometry: Geometry, options: RecoveryOptions) -> list[Pose]:
-    """Expected places that together cover the image, nearest to the last one first.
+        Returns:
+            The confidence that counts: of the find once it may be believed, and otherwise no more than that of a box
+            that is held.
+        """
+        followed, self.find = self.find, None
+        if followed is not None:
+            look = further[0]
+            if look.confidence >= self._loss.uncertain:
+                self.find = Find(look.found, followed.near, followed.since_s)
+        else:
+            look = max(further, key=lambda seen: seen.confidence, default=local)
+            if look is not local and look.confidence >= self._options.confirm:
+                self.find = Find(look.found, False, timestamp_s)
+        if local.confidence >= self._loss.leave_lost and not (self.find is not None and self.find.near):
+            look, self.find = local, Find(local.found, True, timestamp_s)
+        if self.find is None:
+            return min(max(look.confidence, local.confidence), self._loss.enter_lost)
+        followed_ms = (timestamp_s - self.find.since_s) * 1000
+        if self.find.near or followed_ms >= self._options.confirm_ms:
+            return look.confidence
+        return min(look.confidence, self._loss.enter_lost)
+
+    def _waited_s(self, timestamp_s: float) -> float:
+        return max(0.0, timestamp_s - self._since_s)
+
+
+def sweep(
+    last: Pose, image_size: tuple[int, int], geometry: Geometry, options: RecoveryOptions
+) -> list[tuple[float, Pose]]:
+    """Expected places that together cover the image, nearest to the last one first, with their distances in sides.
 
     Args:
         last: the target's last pose.
@@ -75,7 +132,7 @@ def sweep(last: Pose, image_size: tuple[int, int], geometry: Geometry, options: 
                 centre = np.array([x, y])
                 distance = float(np.abs(centre - last.centre).max()) / side
                 places.append((distance, Pose(centre, size)))
-    return [pose for _, pose in sorted(places, key=lambda place: place[0])]
+    return sorted(places, key=lambda place: place[0])
 
 
 def _cover(extent: int, side: float, spacing: float) -> list[float]:

@@ -77,51 +77,39 @@ class Target:
             side = self._first_side if self._config.half_image_rule and _covers_half(self.pose, picture) else None
             region = search_region(self.pose, self._geometry, side=side)
             return Plan(picture, self.pose, region, self._fill)
-        expected, growth = self.hunt.aim(self.timestamp_s)
-        region = search_region(expected, self._geometry, growth=growth)
-        return Plan(picture, expected, region, self._fill, centred=self.hunt.find is not None)
+        region = search_region(self.hunt.last, self._geometry, growth=self.hunt.growth(self.timestamp_s))
+        return Plan(picture, self.hunt.last, region, self._fill)
 
     def sweep_plans(self, main: Plan) -> list[Plan]:
         """Where else to look while lost."""
         if self.hunt is None:
             return []
         height, width = main.picture.shape[:2]
-        places = self.hunt.windows((width, height))
+        following = self.hunt.find is not None
+        places = self.hunt.windows((width, height), self.timestamp_s)
+        regions = [search_region(pose, self._geometry) for pose in places]
         return [
-            Plan(main.picture, pose, search_region(pose, self._geometry), self._fill, centred=False) for pose in places
+            Plan(main.picture, pose, region, self._fill, centred=following)
+            for pose, region in zip(places, regions, strict=True)
         ]
 
     def judge(self, look: Look, further: list[Look]) -> None:
         """Take in what was seen on this frame."""
-        if self.hunt is not None:
-            look = max([look, *further], key=lambda seen: seen.confidence)
-            self._judge_find(self.hunt, look)
-        else:
-            self.confidence = look.confidence
-            state = self.monitor.update(look.confidence, self.timestamp_s, frame_index=self.frame_index)
-            if state == "lost" and self._config.recover:
-                self.pose = self._trusted
-                self.hunt = Hunt(self.pose, self._config.recovery, self._geometry, since_s=self.timestamp_s)
-            elif not look.blind:
-                self.pose = look.found
-                if look.confidence >= self._config.loss.uncertain:
-                    self._trusted = look.found
         self.raw_score, self.signals = look.raw_score, look.signals
-
-    def _judge_find(self, hunt: Hunt, look: Look) -> None:
-        """A find is followed from ``confirm`` on, dropped when it is unsure, and believed when the monitor says so."""
-        loss, following = self._config.loss, hunt.find is not None
-        enough = loss.uncertain if following else self._config.recovery.confirm
-        if look.blind or look.confidence < enough:
-            hunt.find = None
-            self.confidence = min(look.confidence, loss.enter_lost)  # of the box that is held
-        else:
-            hunt.find = look.found
-            self.confidence = look.confidence
+        hunt, policy = self.hunt, self._config.loss
+        self.confidence = look.confidence if hunt is None else hunt.consider(look, further, self.timestamp_s)
         state = self.monitor.update(self.confidence, self.timestamp_s, frame_index=self.frame_index)
-        if state != "lost" and hunt.find is not None:
-            self.pose = self._trusted = hunt.find
-            self.hunt = None
+        if hunt is not None:
+            if state != "lost" and hunt.find is not None:
+                self.pose = self._trusted = hunt.find.pose
+                self.hunt = None
+        elif state == "lost" and self._config.recover:
+            self.pose, recovery = self._trusted, self._config.recovery
+            self.hunt = Hunt(self.pose, recovery, policy, self._geometry, since_s=self.timestamp_s)
+        elif not look.blind:
+            self.pose = look.found
+            if look.confidence >= policy.uncertain:
+                self._trusted = look.found
 
     def result(self, latency_ms: float) -> TrackResult:
         """The answer for the last frame."""

@@ -47,7 +47,7 @@ def test_a_target_that_goes_and_returns(matcher: Any, scene: Any) -> None:
     engine = Engine(matcher, CONFIG)
     score = score_absence([watch(engine, frames, boxes)])
     assert engine.targets == {} and (score.returns, score.found) == (1, 1)
-    assert score.recall > 0.8 and score.precision > 0.8 and score.mean_overlap > 0.6
+    assert score.recall > 0.8 and score.precision > 0.7 and score.mean_overlap > 0.6
     signals, on = labelled_signals([watch(without_recovery(engine), frames, boxes, restart=True)])
     fitted = fit_calibration(signals, on)
     assert fitted(signals[on]).mean() > 0.8 > 0.3 > fitted(signals[~on]).mean()

@@ -19,7 +19,7 @@ from onlinetada.trackers.single import SingleTracker
 CONFIG = InferenceConfig(
     confidence=ConfidenceCalibration(bias=-14.0, peak=20.0),
     loss=LossPolicy(min_lost_ms=100, min_found_ms=60),
-    recovery=RecoveryOptions(confirm=0.7),
+    recovery=RecoveryOptions(confirm=0.7, confirm_ms=60, reach_per_s=6.0),
     penalty_k=0.0,
     window_influence=0.2,
 )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from onlinetada.errors import InputError
+from onlinetada.trackers.look import Look
+from onlinetada.trackers.loss import LossPolicy
 from onlinetada.trackers.models.network import Geometry
 from onlinetada.trackers.options import InferenceConfig, RecoveryOptions, with_changes
 from onlinetada.trackers.pose import Pose, search_region
 from onlinetada.trackers.redetect import Hunt, sweep
 
 GEOMETRY = Geometry(template_size=128, search_size=256, context=0.5, color="rgb", crop="subpixel", grid_size=16)
+POLICY = LossPolicy()
 LAST = Pose(np.array([600.0, 100.0]), np.array([30.0, 20.0]))
 
 
 @pytest.mark.parametrize("image_size", [(640, 480), (1280, 720), (50, 40)])
 def test_the_sweep_covers_the_image_nearest_first(image_size: tuple[int, int]) -> None:
     options = RecoveryOptions(overlap=0.5)
-    places = sweep(LAST, image_size, GEOMETRY, options)
+    places = [pose for _, pose in sweep(LAST, image_size, GEOMETRY, options)]
     side = search_region(LAST, GEOMETRY).side
     seen = np.zeros(image_size[::-1], bool)
     for place in places:
@@ -31,16 +36,49 @@ def test_the_sweep_covers_the_image_nearest_first(image_size: tuple[int, int]) -
     assert far == sorted(far)
 
 
-def test_a_hunt_takes_its_windows_in_turn_and_grows() -> None:
-    options = RecoveryOptions(windows_per_frame=3, growth_per_s=0.5, max_growth=1.5)
-    hunt = Hunt(LAST, options, GEOMETRY, since_s=10.0)
-    assert hunt.aim(10.0) == (LAST, 1.0)
-    assert hunt.aim(10.5)[1] == 1.25 and hunt.aim(99.0)[1] == 1.5 and hunt.aim(3.0)[1] == 1.0
-    total = len(sweep(LAST, (640, 480), GEOMETRY, options))
-    looked = [tuple(p.centre) for _ in range(-(-total // 3)) for p in hunt.windows((640, 480))]
-    assert len(set(looked)) == total
-    hunt.find = Pose(LAST.centre + 50, LAST.size)
-    assert hunt.windows((640, 480)) == [] and hunt.aim(99.0) == (hunt.find, 1.0)
+def hunt(**changes: Any) -> Hunt:
+    options = RecoveryOptions(windows_per_frame=3, growth_per_s=0.5, max_growth=1.5, **changes)
+    return Hunt(LAST, options, POLICY, GEOMETRY, since_s=10.0)
+
+
+def seen(confidence: float, x: float) -> Look:
+    pose = Pose(np.array([x, 100.0]), LAST.size)
+    return Look(pose, confidence, False, confidence, np.zeros(4))
+
+
+def test_a_hunt_grows_and_widens() -> None:
+    searching = hunt(reach_per_s=2.0)
+    assert [searching.growth(t) for t in (3.0, 10.0, 10.5, 99.0)] == [1.0, 1.0, 1.25, 1.5]
+    assert searching.windows((640, 480), 10.0) == []
+    everything = sweep(LAST, (640, 480), GEOMETRY, RecoveryOptions())
+    side = search_region(LAST, GEOMETRY).side
+    soon = {tuple(p.centre) for _ in range(40) for p in searching.windows((640, 480), 10.5)}
+    assert soon == {tuple(p.centre) for d, p in everything if d <= 1.0}
+    assert all(np.abs(np.array(c) - LAST.centre).max() <= side + 1e-9 for c in soon)
+    late = [tuple(p.centre) for _ in range(-(-len(everything) // 3)) for p in searching.windows((640, 480), 99.0)]
+    assert len(late) <= len(everything) + 2 and set(late) == {tuple(p.centre) for _, p in everything}
+
+
+def test_a_find_elsewhere_needs_more_and_for_longer() -> None:
+    searching = hunt(confirm=0.8, confirm_ms=100.0)
+    assert searching.consider(seen(0.1, 600), [seen(0.7, 300)], 10.0) == POLICY.enter_lost and searching.find is None
+    assert searching.consider(seen(0.1, 600), [seen(0.9, 300), seen(0.2, 310)], 10.03) == POLICY.enter_lost
+    assert searching.find is not None and not searching.find.near
+    assert [p.centre[0] for p in searching.windows((640, 480), 10.06)] == [300]
+    assert searching.consider(seen(0.1, 600), [seen(0.6, 304)], 10.06) == POLICY.enter_lost
+    assert searching.consider(seen(0.1, 600), [seen(0.7, 308)], 10.14) == 0.7
+    assert searching.find is not None and searching.find.pose.centre[0] == 308
+    assert searching.consider(seen(0.1, 600), [seen(0.2, 312)], 10.17) == 0.2 and searching.find is None
+
+
+def test_the_last_place_comes_first() -> None:
+    searching = hunt()
+    searching.consider(seen(0.1, 600), [seen(0.95, 300)], 10.0)
+    assert searching.consider(seen(0.6, 602), [seen(0.95, 300)], 10.03) == 0.6
+    assert searching.find is not None and searching.find.near and searching.find.pose.centre[0] == 602
+    # it is followed from there, and what was found elsewhere is forgotten
+    assert searching.consider(seen(0.1, 600), [seen(0.7, 605)], 10.06) == 0.7
+    assert searching.find.pose.centre[0] == 605
 
 
 def test_options_are_checked() -> None:
