@@ -139,11 +139,12 @@ def _not_found(benchmark: Benchmark, root: Path, pictureless: list[tuple[Path, L
             f"{benchmark.name}: ground truth found ({item.truth}) but no images for it; expected "
             f"{' or '.join(f'{base}/{e}/*.jpg' for e in expected[:3])}{near}"
         )
-    trees = [
-        f"{layout.truth} with {layout.images[0]}/*.jpg" if images else layout.truth for layout in benchmark.layouts
-    ]
+    trees = [layout.truth + (f" with {layout.images[0]}/*.jpg" if images else "") for layout in benchmark.layouts[:3]]
+    if not images:
+        trees = [f"{benchmark.name}/SEQ.txt", *trees[:2]]
+    expected = "; or ".join(trees).replace("{seq}", "SEQ").replace("{part}", "*").replace("{folder}", "FOLDER")
     return (
-        f"{root}: no {benchmark.name} here; expected below it (seq is a sequence): {'; or '.join(trees[:3])}"
+        f"{root}: no {benchmark.name} here; expected in it: {expected}"
         f"{_nearest(root, [layout.truth for layout in benchmark.layouts[:3]])}"
     )
 

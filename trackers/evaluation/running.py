@@ -19,6 +19,7 @@ from onlinetada.trackers.evaluation.boxfiles import sweep_parts, write_atomic
 from onlinetada.trackers.evaluation.claims import Claims
 from onlinetada.trackers.evaluation.modes import Mode, OnePass
 from onlinetada.trackers.evaluation.progress import Progress
+from onlinetada.trackers.evaluation.seeding import seed_everything
 from onlinetada.trackers.evaluation.sequences import Sequence
 from onlinetada.trackers.result import Tracker
 
@@ -130,6 +131,7 @@ def note_settings(folder: Path, settings: dict[str, object]) -> None:
 
 def _run_one(job: Job, tracker: Tracker, sequence: Sequence, progress: Progress) -> None:
     start = time.perf_counter()
+    seed_everything()
     try:
         files = job.mode.run(tracker, sequence)
     except InputError as error:

@@ -17,6 +17,7 @@ from onlinetada.trackers.evaluation.building import TrackerChoice
 from onlinetada.trackers.evaluation.modes import track
 from onlinetada.trackers.evaluation.protocols import Protocol
 from onlinetada.trackers.evaluation.scores import score_sequence, sequence_values
+from onlinetada.trackers.evaluation.seeding import seed_everything
 from onlinetada.trackers.evaluation.sequences import Sequence
 from onlinetada.trackers.evaluation.statistics import PairedDifference, paired_difference
 from onlinetada.trackers.result import Tracker
@@ -105,6 +106,7 @@ def measure(search: Search, options: dict[str, float]) -> dict[str, float]:
     values = {}
     for name, sequences in search.benchmarks.items():
         for sequence in sequences:
+            seed_everything()
             boxes = sequence.published(track(tracker, sequence).boxes)
             score = score_sequence(search.protocol, sequence, boxes)
             values[f"{name}/{sequence.name}"] = sequence_values(search.protocol, score)["success"]

@@ -156,6 +156,18 @@ def test_killed_at_random_moments(script: Path, matcher: Any, clips: Path, tmp_p
     assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
 
 
+def test_random_trackers_repeat(clips: Path, tmp_path: Path) -> None:
+    """OpenCV's MIL draws from the C library; what ran before must not matter, or resuming would change results."""
+    for name, order in (("a", ["clip0,clip1,clip2"]), ("b", ["clip2", "clip1", "clip0"])):
+        for only in order:
+            options = ["--sequences", only, "--model", "opencv-mil", "--results", str(tmp_path / name)]
+            assert main(["eval", "folder", "--root", str(clips), *options]) == 0
+    for clip in ("clip0", "clip1", "clip2"):
+        one, other = (tmp_path / n / "folder/opencv-mil" / f"{clip}.txt" for n in ("a", "b"))
+        assert one.read_text() == other.read_text()
+        assert len(set(one.read_text().split())) > 1
+
+
 @pytest.mark.slow
 def test_many_share_one_folder(script: Path, matcher: Any, clips: Path, tmp_path: Path) -> None:
     """Several commands at a time on one folder, as on several machines: every sequence is run once."""

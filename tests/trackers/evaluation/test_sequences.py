@@ -159,7 +159,7 @@ def test_what_is_missing_is_said(tmp_path: Path, write_truth: WriteTruth, write_
     assert "\n" not in str(e.value)
     (tmp_path / "other/Car2").mkdir(parents=True)
     (tmp_path / "other/Car2/groundtruth_rekt.txt").touch()
-    with pytest.raises(InputError, match=r"expected .*\{seq\}/groundtruth_rect.txt.*nearest match .*groundtruth_rekt"):
+    with pytest.raises(InputError, match=r"expected .*SEQ/groundtruth_rect.txt.*nearest match .*groundtruth_rekt"):
         load_sequences(find_benchmark("DTB70"), tmp_path / "other")
     write_truth(tmp_path / "short/Car2/groundtruth_rect.txt", [BOX] * 5)
     write_images(tmp_path / "short/Car2/img", range(1, 4))
