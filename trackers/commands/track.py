@@ -127,6 +127,7 @@ class _Run:
         self.going = True
 
     def take(self, frame: Frame) -> None:
+        """Write, tell and show what is known of the targets on this frame."""
         results = self._targets.results
         self._outputs.write(frame, results)
         self._tell_changes(frame, results)

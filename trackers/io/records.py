@@ -50,9 +50,11 @@ class BoxesSink:
 
     @property
     def names(self) -> Sequence[str]:
+        """The files it writes."""
         return [str(f.path) for f in self._files.values()]
 
     def write(self, frame: Frame, results: Mapping[int, TrackResult]) -> None:
+        """Take the results of a frame."""
         missing = frame.index - self._next if self._next is not None and self._fill_gaps else 0
         for key, file in self._files.items():
             lines = f"{_ABSENT}\n" * missing + f"{_numbers(results.get(key))}\n"
@@ -60,6 +62,7 @@ class BoxesSink:
         self._next = frame.index + 1
 
     def close(self) -> None:
+        """Finish the files. May be called twice."""
         for file in self._files.values():
             file.close()
 
@@ -73,9 +76,11 @@ class CsvSink:
 
     @property
     def names(self) -> Sequence[str]:
+        """The files it writes."""
         return [str(self._file.path)]
 
     def write(self, frame: Frame, results: Mapping[int, TrackResult]) -> None:
+        """Take the results of a frame."""
         lines = [
             f"{frame.index},{frame.timestamp_s:.6f},{key},{_numbers(r)},{r.score:.4f},{r.state},{r.latency_ms:.3f}\n"
             for key, r in results.items()
@@ -83,6 +88,7 @@ class CsvSink:
         self._file.append("".join(lines).encode())
 
     def close(self) -> None:
+        """Finish the file. May be called twice."""
         self._file.close()
 
 
@@ -98,9 +104,11 @@ class JsonlSink:
 
     @property
     def names(self) -> Sequence[str]:
+        """The files it writes."""
         return [str(self._file.path)] if self._file else []
 
     def write(self, frame: Frame, results: Mapping[int, TrackResult]) -> None:
+        """Take the results of a frame."""
         text = "".join(_json_line(frame, key, result) for key, result in results.items())
         if self._file:
             self._file.append(text.encode())
@@ -114,6 +122,7 @@ class JsonlSink:
             raise
 
     def close(self) -> None:
+        """Finish the file. May be called twice."""
         if self._file:
             self._file.close()
 

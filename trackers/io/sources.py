@@ -58,22 +58,26 @@ def open_source(
         raise InputError(f"fps is {fps}: give a number above 0")
     if isinstance(spec, (int, str, os.PathLike)) and not isinstance(spec, bool):
         text = spec if isinstance(spec, int) else os.fspath(spec)
-        newest_only = _sends_live(str(text)) if live is None else live
-        connect = _connector(text, live=newest_only)
-        name = f"camera {text}" if str(text).isdigit() else redact(str(text))
-        if connect is None:
-            if live:
-                raise InputError(f"{name} is no live source: leave live out")
-            source = _open_files(str(text), fps, notify)
-        elif newest_only:
-            source = _newest_frame(connect, name, fps, reconnect, notify)
-        else:
-            source = _every_frame(connect(), name, fps, notify)
-        return _with_first_frame(source, notify)
+        return _with_first_frame(_open_named(text, fps, live, reconnect, notify), notify)
     if isinstance(spec, Iterable):
         frames = recorded.iterator_frames(spec, fps or recorded.DEFAULT_FPS)
         return Source(of_one_size(frames, notify), name="iterator", fps=fps or recorded.DEFAULT_FPS)
     raise InputError(f"a {type(spec).__name__} is no source: give a number, a path, a URL or an iterable of images")
+
+
+def _open_named(
+    spec: str | int, fps: float | None, live: bool | None, reconnect: Reconnect | None, notify: Notify
+) -> Source:
+    newest_only = _sends_live(str(spec)) if live is None else live
+    connect = _connector(spec, live=newest_only)
+    name = f"camera {spec}" if str(spec).isdigit() else redact(str(spec))
+    if connect is None:
+        if live:
+            raise InputError(f"{name} is no live source: leave live out")
+        return _open_files(str(spec), fps, notify)
+    if newest_only:
+        return _newest_frame(connect, name, fps, reconnect, notify)
+    return _every_frame(connect(), name, fps, notify)
 
 
 def _connector(spec: str | int, *, live: bool) -> Callable[[], capturing.Capture] | None:

@@ -45,9 +45,11 @@ class VideoSink:
 
     @property
     def names(self) -> Sequence[str]:
+        """The files it writes."""
         return [str(self._path)]
 
     def write(self, frame: Frame, results: Mapping[int, TrackResult]) -> None:
+        """Take the results of a frame."""
         picture = draw_targets(frame.image, results, trails=self._trails)
         if self._writer is None:
             self._writer = self._open(picture)
@@ -58,6 +60,7 @@ class VideoSink:
             self._writer.write(picture, frame.timestamp_s if self._live else None)
 
     def close(self) -> None:
+        """Finish the file. May be called twice."""
         if self._writer is not None:
             self._writer.close()
 
