@@ -30,7 +30,9 @@ def run(args: argparse.Namespace) -> int:
     from onlinetada.errors import InputError
     from onlinetada.trackers.config import load_config
     from onlinetada.trackers.training.bank import load_bank
+    from onlinetada.trackers.training.parallel import team
     from onlinetada.trackers.training.recipe import Recipe
+    from onlinetada.trackers.training.release import release
     from onlinetada.trackers.training.trainer import Trainer
 
     recipe = load_config(args.config, Recipe)
@@ -38,25 +40,18 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
     _check_device(args.device)
     clips = None if args.root is None else _clips_to_track(args.config.parent / recipe.material, args.root)
-    bank = load_bank(args.data, args.device)
     initial = None if recipe.initial is None else args.config.parent / recipe.initial
-    trainer = Trainer(recipe, bank, args.out, initial=initial, resume=args.resume)
-    args.out.mkdir(parents=True, exist_ok=True)
-    _train(trainer, args.out, args.max_minutes * 60)
+    with team(args.device) as (processes, device):
+        bank = load_bank(args.data, device)
+        trainer = Trainer(recipe, bank, args.out, initial=initial, resume=args.resume, team=processes)
+        _train(trainer, args.out, args.max_minutes * 60)
+    if not trainer.team.leads:
+        return 0
     if trainer.iteration < recipe.iterations:
         print(f"stopped at iteration {trainer.iteration} of {recipe.iterations}; go on with --resume")
         return 0
-    from onlinetada.trackers.training.release import release
-
     path = args.out / f"{args.config.stem}.safetensors"
-    card = release(
-        trainer.average,
-        path,
-        recipe=recipe,
-        training=trainer.summary(),
-        terms=bank.terms,
-        clips=clips,
-    )
+    card = release(trainer.average, path, recipe=recipe, training=trainer.summary(), terms=bank.terms, clips=clips)
     print(f"weights: {path} ({card['file_bytes'] / 1e6:.1f} MB), card: {path.with_suffix('.json')}")
     return 0
 
@@ -64,6 +59,10 @@ def run(args: argparse.Namespace) -> int:
 def _train(trainer: Trainer, out: Path, max_s: float) -> None:
     from onlinetada.trackers.training.sheets import prediction_sheet, write_picture
 
+    if not trainer.team.leads:
+        trainer.run(max_s=max_s, report=lambda progress: None)
+        return
+    out.mkdir(parents=True, exist_ok=True)
     with (out / "log.jsonl").open("a", encoding="utf-8") as log:
 
         def report(progress: Progress) -> None:

@@ -33,13 +33,12 @@ class TrainingBatch:
 
 
 def training_batches(
-    network: CompactNetwork, bank: Bank, recipe: Recipe, *, begin: int = 0, rank: int = 0, world: int = 1
+    network: CompactNetwork, bank: Bank, recipe: Recipe, *, begin: int = 0, rank: int = 0
 ) -> Iterator[TrainingBatch]:
     """Endless batches from iteration ``begin`` on; batch i is the same however often training was interrupted.
 
     Args:
         rank: number of this process; each one draws its own clips.
-        world: how many there are.
     """
     per_round = recipe.round_batches * recipe.passes
     number, skip = divmod(begin, per_round)

@@ -21,6 +21,7 @@ from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.batches import ClipBatch, make_batch
 from onlinetada.trackers.training.checkpoint import load_checkpoint, save_checkpoint
 from onlinetada.trackers.training.losses import losses
+from onlinetada.trackers.training.parallel import Team
 from onlinetada.trackers.training.recipe import OptimiserOptions, Recipe
 from onlinetada.trackers.training.rounds import TrainingBatch, training_batches
 
@@ -103,12 +104,21 @@ class Trainer:
         folder: for checkpoints.
         initial: weights to begin with.
         resume: go on from the checkpoint in ``folder``.
+        team: the processes that train together; each draws clips of its own, gradients are averaged.
     """
 
     def __init__(
-        self, recipe: Recipe, bank: Bank, folder: Path, *, initial: Path | None = None, resume: bool = False
+        self,
+        recipe: Recipe,
+        bank: Bank,
+        folder: Path,
+        *,
+        initial: Path | None = None,
+        resume: bool = False,
+        team: Team | None = None,
     ) -> None:
         self.recipe, self.bank, self.folder = recipe, bank, folder
+        self.team = team or Team()
         device = bank.pictures.device
         self.network = new_network(recipe, initial=initial).to(device, memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -141,10 +151,11 @@ class Trainer:
             at_checkpoint: called with the iteration after every checkpoint.
         """
         last = self.recipe.iterations if until is None else min(until, self.recipe.iterations)
-        batches = training_batches(self.network, self.bank, self.recipe, begin=self.iteration)
+        batches = training_batches(self.network, self.bank, self.recipe, begin=self.iteration, rank=self.team.rank)
         begin = mark = time.monotonic()
         before, sums, lines = self.elapsed_s, torch.zeros(4, device=self.bank.pictures.device), self.iteration
-        while self.iteration < last and time.monotonic() - begin < max_s:
+        device = self.bank.pictures.device
+        while self.iteration < last and not self.team.agree(time.monotonic() - begin >= max_s, device):
             sums += self._step(next(batches))
             self.elapsed_s = before + time.monotonic() - begin
             done = self.iteration
@@ -158,7 +169,9 @@ class Trainer:
         self.save()
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; of several processes the first one does."""
+        if not self.team.leads:
+            return
         meta = {"iteration": self.iteration, "elapsed_s": self.elapsed_s, "recipe": asdict(self.recipe)}
         save_checkpoint(
             self.checkpoint, network=self.network, average=self.average, optimiser=self.optimiser, meta=meta
@@ -170,15 +183,18 @@ class Trainer:
 
     def summary(self) -> dict[str, Any]:
         """What was done, for the card."""
-        batch = self.recipe.batch
         return {
             "iterations": self.iteration,
-            "search_frames": self.iteration * batch.clips * batch.scene.frames,
+            "search_frames": self.iteration * self._frames_a_step(),
+            "processes": self.team.size,
             "seconds": round(self.elapsed_s),
             "device": str(self.bank.pictures.device),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
+
+    def _frames_a_step(self) -> int:
+        return self.recipe.batch.clips * self.recipe.batch.scene.frames * self.team.size
 
     def _resume(self) -> None:
         meta = load_checkpoint(self.checkpoint, network=self.network, average=self.average, optimiser=self.optimiser)
@@ -196,6 +212,7 @@ class Trainer:
         prediction = self.network.compare(features.float(), batch.boxes[:, 0])
         loss = losses(prediction, batch.boxes[:, 1:].flatten(0, 1), batch.present[:, 1:].flatten())
         (loss.score + options.box_weight * loss.box).backward()
+        self.team.average(p.grad for p in self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), options.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
@@ -213,7 +230,7 @@ class Trainer:
 
     def _progress(self, means: Tensor, seconds: float) -> Progress:
         score, box, iou, norm = means.tolist()
-        frames = self.recipe.batch.clips * self.recipe.batch.scene.frames
+        frames = self._frames_a_step()
         return Progress(
             iteration=self.iteration,
             score_loss=score,
