@@ -5,8 +5,9 @@ from __future__ import annotations
 import configparser
 from pathlib import Path
 
-import onlinetada
 import pytest
+
+import onlinetada
 
 ROOT = Path(__file__).parents[1]
 

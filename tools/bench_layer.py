@@ -21,9 +21,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
 from onlinetada import OnlineTAdaConv2d
 from onlinetada.functional import calibrated_conv2d
-from torch import Tensor
 
 # (B, T, C, S, groups, kernel)
 SHAPES = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -23,7 +22,6 @@ def build_tracker(
     penalty_k: float | None = None,
     window_influence: float | None = None,
     size_lr: float | None = None,
-    **files: Any,
 ) -> Tracker:
     """A tracker for one target, ready for ``init``.
 
@@ -31,13 +29,12 @@ def build_tracker(
         model: "default" (the best that ships), "compact", "tctrack", "tctrackpp", or "opencv-..." for OpenCV's own.
         weights: a checkpoint: .safetensors, or a torch file with a state dict, alone or under ``state_dict``, with or
             without ``module.`` in front of the names. A card of the same name ending in .json is read with it.
-            Without it the weights that ship.
+            Without it the weights that ship. For "opencv-..." trackers their model files.
         device: "cpu", "cuda", "cuda:1"; by default the GPU where there is one.
         quirks: "published" runs TCTrack checkpoints exactly as their authors' test code does, without loss handling;
             "trained" keeps the re-reading that they were trained with and passes the memory on consistently;
             "none" does neither.
         penalty_k, window_influence, size_lr: see ``InferenceConfig``; by default the model's own.
-        files: for "opencv-..." trackers, their model files.
 
     Raises:
         InputError: no such model or file, weights that do not fit, options out of range; one line each.
@@ -45,9 +42,7 @@ def build_tracker(
     if model.startswith("opencv-"):
         from onlinetada.trackers.opencv import build_opencv_tracker
 
-        return build_opencv_tracker(model, **files)
-    if files:
-        raise TypeError(f"build_tracker() got an unexpected keyword argument {next(iter(files))!r}")
+        return build_opencv_tracker(model, weights=weights)
     engine = build_engine(
         model,
         weights=weights,

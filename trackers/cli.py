@@ -25,7 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one verb. Exit status: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+    """Run one verb. Exit status: 0 done, 1 failed, 2 bad input, 128 + n ended by signal n."""
     argv = list(sys.argv[1:] if argv is None else argv)
     parser = argparse.ArgumentParser(prog="onlinetada", description="Track targets in live video.")
     parser.add_argument("--version", action="version", version=f"onlinetada {__version__}")

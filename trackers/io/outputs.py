@@ -22,7 +22,7 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool, source: Path | None
 
     Args:
         paths: files to be written.
-        overwrite: whether files that exist may be.
+        overwrite: whether files that exist may be; empty ones may always, since nothing is lost.
         source: the file that is read, which is never written.
 
     Raises:
@@ -39,7 +39,7 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool, source: Path | None
             raise InputError(f"{path} is a folder: give the name of a file")
         if source is not None and path.exists() and source.exists() and path.samefile(source):
             raise InputError(f"{path} is the source: it would be destroyed")
-        if path.is_file() and not overwrite:
+        if path.is_file() and path.stat().st_size > 0 and not overwrite:
             raise InputError(f"{path} exists: choose another name, or say --overwrite")
         folder = next(p for p in path.absolute().parents if p.exists())
         if not os.access(path if path.exists() else folder, os.W_OK) or not folder.is_dir():
