@@ -15,7 +15,7 @@ from onlinetada.trackers.evaluation.latency import Realtime, latency_score
 from onlinetada.trackers.evaluation.modes import Mode
 from onlinetada.trackers.evaluation.protocols import find_protocol
 from onlinetada.trackers.evaluation.reinit import Supervised, vot_score
-from onlinetada.trackers.evaluation.results import load_results
+from onlinetada.trackers.evaluation.results import decode_ms, load_results, speed_fps
 from onlinetada.trackers.evaluation.scores import rounded, score_tracker, sequence_values, total
 from onlinetada.trackers.evaluation.sequences import Sequence
 
@@ -38,6 +38,8 @@ def close_run(benchmark: Benchmark, protocol: str, mode: Mode, sequences: Severa
     else:
         figures = _one_pass(protocol, done, folder)
         kind = protocol
+        fps, decode = (f(folder.parent, folder.name, done) for f in (speed_fps, decode_ms))
+        print(f"speed {fps:.1f} fps; decoding, apart from it and ahead of it, {decode:.1f} ms a frame", file=sys.stderr)
     text = json.dumps({"protocol": kind, "benchmark": benchmark.name, **figures}, indent=1) + "\n"
     write_atomic(folder / f"scores_{kind}.json", text)
     shown = {k: v for k, v in figures.items() if isinstance(v, int | float)}

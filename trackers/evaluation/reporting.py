@@ -19,7 +19,7 @@ from onlinetada.trackers.evaluation.benchmarks import Benchmark
 from onlinetada.trackers.evaluation.boxfiles import Boxes, write_atomic
 from onlinetada.trackers.evaluation.latency import latency_score, trackers_with_records
 from onlinetada.trackers.evaluation.protocols import PIXEL_THRESHOLDS, Protocol
-from onlinetada.trackers.evaluation.results import list_trackers, load_results, results_folder, speed_fps
+from onlinetada.trackers.evaluation.results import decode_ms, list_trackers, load_results, results_folder, speed_fps
 from onlinetada.trackers.evaluation.scores import (
     Score,
     SequenceScore,
@@ -49,6 +49,7 @@ class TrackerReport:
         values: by sequence: success, precision, norm_precision.
         interval: 95 % bootstrap interval of the success over sequences.
         fps: frames a second from its times files; NaN without any.
+        decode_ms: mean time of reading a frame, not part of the fps; NaN where it is not known.
         missing: sequences of the benchmark without a result.
     """
 
@@ -60,6 +61,7 @@ class TrackerReport:
     interval: Interval
     attributes: dict[str, Score]
     fps: float
+    decode_ms: float
     missing: tuple[str, ...]
 
 
@@ -165,6 +167,7 @@ _SUMMARY = [
     "sr50",
     "sr75",
     "fps",
+    "decode_ms",
     "missing_sequences",
 ]
 
@@ -184,6 +187,7 @@ def _score_one(protocol: Protocol, sequences: tuple[Sequence, ...], folder: Path
         interval=mean_interval(success, resample(len(success))) if len(success) else Interval(math.nan, math.nan),
         attributes=by_attribute(protocol, sequences, scores),
         fps=speed_fps(folder, name, sequences),
+        decode_ms=decode_ms(folder, name, sequences),
         missing=tuple(s.name for s in sequences if s.name not in scores),
     )
 
@@ -191,13 +195,13 @@ def _score_one(protocol: Protocol, sequences: tuple[Sequence, ...], folder: Path
 def _summary_row(report: Report, tracker: TrackerReport) -> list[object]:
     s = tracker.total
     figures = (s.success, s.precision, s.norm_precision, tracker.interval.low, tracker.interval.high, s.sr50, s.sr75)
-    fps = f"{tracker.fps:.2f}" if math.isfinite(tracker.fps) else ""
+    speeds = (f"{v:.2f}" if math.isfinite(v) else "" for v in (tracker.fps, tracker.decode_ms))
     return [
         tracker.name,
         report.protocol.name,
         s.sequences,
         *(f"{v:.6f}" for v in figures),
-        fps,
+        *speeds,
         len(tracker.missing),
     ]
 

@@ -7,8 +7,6 @@ import re
 from collections.abc import Sequence as Several
 from pathlib import Path
 
-import numpy as np
-
 from onlinetada.errors import InputError
 from onlinetada.trackers.evaluation.benchmarks import Benchmark
 from onlinetada.trackers.evaluation.boxfiles import Boxes, read_boxes, read_numbers
@@ -77,17 +75,23 @@ def result_file(folder: Path, sequence: str) -> Path | None:
 
 
 def speed_fps(folder: Path, tracker: str, sequences: Several[Sequence]) -> float:
-    """Frames a second over all sequences that have a times file (seconds a frame); NaN without any.
+    """Frames a second of the tracker alone, over all sequences that have a times file; NaN without any.
 
     The first frame, initialisation, is left out.
     """
-    seconds: list[float] = []
-    for sequence in sequences:
-        times = folder / tracker / "times" / f"{sequence.name}_time.txt"
-        if times.is_file():
-            seconds += read_numbers(times)[1:].tolist()
-    total = float(np.sum(seconds))
-    return len(seconds) / total if total > 0 else float("nan")
+    seconds = _seconds(folder / tracker, sequences, "time")
+    return len(seconds) / total if (total := sum(seconds)) > 0 else float("nan")
+
+
+def decode_ms(folder: Path, tracker: str, sequences: Several[Sequence]) -> float:
+    """Mean time of reading and decoding a frame, which is not part of the tracker's; NaN where it is not known."""
+    seconds = _seconds(folder / tracker, sequences, "decode")
+    return 1000 * sum(seconds) / len(seconds) if seconds else float("nan")
+
+
+def _seconds(folder: Path, sequences: Several[Sequence], kind: str) -> list[float]:
+    files = [folder / "times" / f"{s.name}_{kind}.txt" for s in sequences]
+    return [float(v) for file in files if file.is_file() for v in read_numbers(file)[1:]]
 
 
 def _plain(name: str) -> str:

@@ -109,7 +109,7 @@ def files(results: Path) -> dict[str, bytes]:
 def test_a_run_and_its_files(matcher: Any, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(matcher, clips, tmp_path / "r") == 0
     said = capsys.readouterr()
-    assert "[3/3]" in said.err and "success 0.9524" in said.out
+    assert "[3/3]" in said.err and "ms a frame" in said.err and "success 0.9524" in said.out
     folder = tmp_path / "r/folder/matcher"
     boxes = read_boxes(folder / "clip0.txt", rows=8)
     assert boxes[7].tolist() == [31, 19, 14, 12]
