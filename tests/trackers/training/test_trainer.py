@@ -129,7 +129,7 @@ def test_whole_training_from_the_command_line(raw: Path, tmp_path: Path, capsys:
         "  - {name: stills, path: stills, format: stills, terms: made here, blobs: 1}\n"
     )
     (tmp_path / "tiny.yaml").write_text(
-        "iterations: 2\nimagenet: false\nfrozen_blocks: 5\nfrozen_depthwise: true\ncheckpoint_every: 1\n"
+        "iterations: 2\nname: tiny\nimagenet: false\nfrozen_blocks: 5\nfrozen_depthwise: true\ncheckpoint_every: 1\n"
         "batch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
     )
     packed, out = tmp_path / "packed", tmp_path / "run"
