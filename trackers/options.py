@@ -21,7 +21,7 @@ class RecoveryOptions:
     Attributes:
         growth_per_s: how fast the search region at the last place grows, in multiples of its side.
         max_growth: how far it grows.
-        windows_per_frame: search regions elsewhere that are looked at in one frame: the cost's bound.
+        windows_per_frame: search regions besides that at the last place, in one frame: the cost's bound.
         reach_per_s: how fast the sweep over the image widens around the last place, in multiples of the region's side.
         overlap: share of its side that a window of the sweep has in common with the next.
         scales: target sizes, relative to the last, that the sweep looks for.
@@ -39,8 +39,11 @@ class RecoveryOptions:
     confirm_ms: float = 300.0
 
     def __post_init__(self) -> None:
-        if min(self.windows_per_frame, self.growth_per_s, self.reach_per_s, self.confirm_ms) < 0 or self.max_growth < 1:
-            raise InputError("recovery: rates, times and counts must not be negative, max_growth at least 1")
+        if (
+            min(self.growth_per_s, self.reach_per_s, self.confirm_ms) < 0
+            or min(self.windows_per_frame, self.max_growth) < 1
+        ):
+            raise InputError("recovery: rates and times must not be negative, windows_per_frame, max_growth at least 1")
         if not 0 <= self.overlap < 1 or not self.scales or min(self.scales) <= 0:
             raise InputError("recovery: overlap must be in [0, 1), scales positive numbers")
 

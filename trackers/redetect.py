@@ -1,7 +1,8 @@
 """Searching for a lost target: at its last place first, then ever further away, at a bounded cost a frame.
 
 A find is not believed at once. It is followed, by itself, for as long as the loss policy asks for, and dropped again
-when the confidence does not last; the last place is looked at all the while and comes first.
+when the confidence does not last. The last place is looked at all the while and comes first; next comes where plain
+tracking would have gone, for the target may have been there all along, only hard to see.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Find:
 
     Attributes:
         pose: where it is now.
-        near: whether it came up at the last place.
+        near: whether it came up at the last place, or where plain tracking went from there.
         since_s: time of the frame on which it came up.
     """
 
@@ -46,12 +47,13 @@ class Hunt:
     Attributes:
         last: where it was seen last.
         find: what is being followed to see whether it is the target, or None.
+        drift: where plain tracking would be by now.
     """
 
     def __init__(
         self, last: Pose, options: RecoveryOptions, loss: LossPolicy, geometry: Geometry, *, since_s: float
     ) -> None:
-        self.last = last
+        self.last = self.drift = last
         self.find: Find | None = None
         self._options, self._loss, self._geometry = options, loss, geometry
         self._since_s = since_s
@@ -64,23 +66,23 @@ class Hunt:
         return min(1 + self._options.growth_per_s * self._waited_s(timestamp_s), self._options.max_growth)
 
     def windows(self, image_size: tuple[int, int], timestamp_s: float) -> list[Pose]:
-        """The further looks of this frame: the find that is followed, or else the next few windows within reach.
+        """The further looks of this frame: the drift, then the find that is followed, or else some of the sweep.
 
         Args:
             image_size: w, h of the picture.
             timestamp_s: of the frame.
         """
         if self.find is not None:
-            return [self.find.pose]
+            return [self.drift, self.find.pose]
         if image_size != self._image_size:
             self._image_size, self._next = image_size, 0
             self._sweep = sweep(self.last, image_size, self._geometry, self._options)
         reach = self._options.reach_per_s * self._waited_s(timestamp_s)
         within = [pose for distance, pose in self._sweep if distance <= reach]
-        count = min(self._options.windows_per_frame, len(within))
+        count = min(self._options.windows_per_frame - 1, len(within))
         chosen = [within[(self._next + i) % len(within)] for i in range(count)]
         self._next = (self._next + count) % max(1, len(within))
-        return chosen
+        return [self.drift, *chosen]
 
     def consider(self, local: Look, further: Sequence[Look], timestamp_s: float) -> float:
         """Take in the looks of one frame, that at the last place and those of `windows`.
@@ -90,18 +92,20 @@ class Hunt:
             that is held.
         """
         followed, self.find = self.find, None
-        if followed is not None:
-            look = further[0]
-            if look.confidence >= self._loss.uncertain:
-                self.find = Find(look.found, followed.near, followed.since_s)
-        else:
-            look = max(further, key=lambda seen: seen.confidence, default=local)
-            if look is not local and look.confidence >= self._options.confirm:
-                self.find = Find(look.found, False, timestamp_s)
-        if local.confidence >= self._loss.leave_lost and not (self.find is not None and self.find.near):
-            look, self.find = local, Find(local.found, True, timestamp_s)
+        drifted, others = further[0], further[1:]
+        self.drift = Pose(drifted.found.centre, self.last.size)
+        look = max(others, key=lambda seen: seen.confidence, default=drifted)
+        if followed is not None and look.confidence >= self._loss.uncertain:
+            self.find = Find(look.found, followed.near, followed.since_s)
+        elif followed is None and others and look.confidence >= self._options.confirm:
+            self.find = Find(look.found, False, timestamp_s)
+        if self.find is None or not self.find.near:
+            for near in (local, drifted):
+                if near.confidence >= self._loss.leave_lost:
+                    look, self.find = near, Find(near.found, True, timestamp_s)
+                    break
         if self.find is None:
-            return min(max(look.confidence, local.confidence), self._loss.enter_lost)
+            return min(max(local.confidence, drifted.confidence, look.confidence), self._loss.enter_lost)
         followed_ms = (timestamp_s - self.find.since_s) * 1000
         if self.find.near or followed_ms >= self._options.confirm_ms:
             return look.confidence

@@ -85,12 +85,12 @@ class Target:
         if self.hunt is None:
             return []
         height, width = main.picture.shape[:2]
-        following = self.hunt.find is not None
+        following = 1 if self.hunt.find is None else 2  # the first of the places, of which the first is the drift
         places = self.hunt.windows((width, height), self.timestamp_s)
         regions = [search_region(pose, self._geometry) for pose in places]
         return [
-            Plan(main.picture, pose, region, self._fill, centred=following)
-            for pose, region in zip(places, regions, strict=True)
+            Plan(main.picture, pose, region, self._fill, centred=i < following)
+            for i, (pose, region) in enumerate(zip(places, regions, strict=True))
         ]
 
     def judge(self, look: Look, further: list[Look]) -> None:

@@ -15,6 +15,8 @@ import torch
 from onlinetada.state import StreamState
 from onlinetada.trackers.models.network import Candidates, Geometry
 
+torch.set_num_threads(1)  # small batches gain nothing from more, and lose much where cores are shared
+
 DATA = Path(__file__).parents[1] / "data"
 
 

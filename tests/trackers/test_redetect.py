@@ -49,36 +49,41 @@ def seen(confidence: float, x: float) -> Look:
 def test_a_hunt_grows_and_widens() -> None:
     searching = hunt(reach_per_s=2.0)
     assert [searching.growth(t) for t in (3.0, 10.0, 10.5, 99.0)] == [1.0, 1.0, 1.25, 1.5]
-    assert searching.windows((640, 480), 10.0) == []
+    assert searching.windows((640, 480), 10.0) == [LAST]
     everything = sweep(LAST, (640, 480), GEOMETRY, RecoveryOptions())
     side = search_region(LAST, GEOMETRY).side
-    soon = {tuple(p.centre) for _ in range(40) for p in searching.windows((640, 480), 10.5)}
+    soon = {tuple(p.centre) for _ in range(60) for p in searching.windows((640, 480), 10.5)[1:]}
     assert soon == {tuple(p.centre) for d, p in everything if d <= 1.0}
     assert all(np.abs(np.array(c) - LAST.centre).max() <= side + 1e-9 for c in soon)
-    late = [tuple(p.centre) for _ in range(-(-len(everything) // 3)) for p in searching.windows((640, 480), 99.0)]
-    assert len(late) <= len(everything) + 2 and set(late) == {tuple(p.centre) for _, p in everything}
+    late = [tuple(p.centre) for _ in range(-(-len(everything) // 2)) for p in searching.windows((640, 480), 99.0)[1:]]
+    assert len(late) <= len(everything) + 1 and set(late) == {tuple(p.centre) for _, p in everything}
 
 
 def test_a_find_elsewhere_needs_more_and_for_longer() -> None:
     searching = hunt(confirm=0.8, confirm_ms=100.0)
-    assert searching.consider(seen(0.1, 600), [seen(0.7, 300)], 10.0) == POLICY.enter_lost and searching.find is None
-    assert searching.consider(seen(0.1, 600), [seen(0.9, 300), seen(0.2, 310)], 10.03) == POLICY.enter_lost
+    lost = seen(0.1, 600)
+    assert searching.consider(lost, [lost, seen(0.7, 300)], 10.0) == POLICY.enter_lost and searching.find is None
+    assert searching.consider(lost, [lost, seen(0.9, 300), seen(0.2, 310)], 10.03) == POLICY.enter_lost
     assert searching.find is not None and not searching.find.near
-    assert [p.centre[0] for p in searching.windows((640, 480), 10.06)] == [300]
-    assert searching.consider(seen(0.1, 600), [seen(0.6, 304)], 10.06) == POLICY.enter_lost
-    assert searching.consider(seen(0.1, 600), [seen(0.7, 308)], 10.14) == 0.7
+    assert [p.centre[0] for p in searching.windows((640, 480), 10.06)] == [600, 300]
+    assert searching.consider(lost, [lost, seen(0.6, 304)], 10.06) == POLICY.enter_lost
+    assert searching.consider(lost, [lost, seen(0.7, 308)], 10.14) == 0.7
     assert searching.find is not None and searching.find.pose.centre[0] == 308
-    assert searching.consider(seen(0.1, 600), [seen(0.2, 312)], 10.17) == 0.2 and searching.find is None
+    assert searching.consider(lost, [lost, seen(0.2, 312)], 10.17) == 0.2 and searching.find is None
 
 
-def test_the_last_place_comes_first() -> None:
-    searching = hunt()
-    searching.consider(seen(0.1, 600), [seen(0.95, 300)], 10.0)
-    assert searching.consider(seen(0.6, 602), [seen(0.95, 300)], 10.03) == 0.6
+def test_the_last_place_comes_first_then_the_drift() -> None:
+    searching, lost = hunt(), seen(0.1, 600)
+    searching.consider(lost, [lost, seen(0.95, 300)], 10.0)
+    assert searching.consider(seen(0.6, 602), [seen(0.7, 620), seen(0.95, 300)], 10.03) == 0.6
     assert searching.find is not None and searching.find.near and searching.find.pose.centre[0] == 602
     # it is followed from there, and what was found elsewhere is forgotten
-    assert searching.consider(seen(0.1, 600), [seen(0.7, 605)], 10.06) == 0.7
+    assert searching.consider(lost, [lost, seen(0.7, 605)], 10.06) == 0.7
     assert searching.find.pose.centre[0] == 605
+    assert searching.consider(lost, [seen(0.2, 606), seen(0.3, 607)], 10.09) == POLICY.enter_lost
+    assert searching.find is None and searching.drift.centre[0] == 606
+    assert searching.consider(lost, [seen(0.7, 608)], 10.12) == 0.7
+    assert searching.find is not None and searching.find.near and searching.find.pose.centre[0] == 608
 
 
 def test_options_are_checked() -> None:
