@@ -142,9 +142,9 @@ def _not_found(benchmark: Benchmark, root: Path, pictureless: list[tuple[Path, L
     trees = [layout.truth + (f" with {layout.images[0]}/*.jpg" if images else "") for layout in benchmark.layouts[:3]]
     if not images:
         trees = [f"{benchmark.name}/SEQ.txt", *trees[:2]]
-    expected = "; or ".join(trees).replace("{seq}", "SEQ").replace("{part}", "*").replace("{folder}", "FOLDER")
+    tree = "; or ".join(trees).replace("{seq}", "SEQ").replace("{part}", "*").replace("{folder}", "FOLDER")
     return (
-        f"{root}: no {benchmark.name} here; expected in it: {expected}"
+        f"{root}: no {benchmark.name} here; expected in it: {tree}"
         f"{_nearest(root, [layout.truth for layout in benchmark.layouts[:3]])}"
     )
 

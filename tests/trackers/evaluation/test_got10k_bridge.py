@@ -65,6 +65,17 @@ def test_its_experiment_and_our_protocol_agree(clips: Path, tmp_path: Path) -> N
     np.testing.assert_allclose(ours.precision_curve, theirs["precision_curve"])
 
 
+def test_our_tracker_in_its_experiment(clips: Path, tmp_path: Path) -> None:
+    from onlinetada.trackers.build import build_tracker
+    from onlinetada.trackers.got10k_adapter import Got10kTracker
+
+    sequences = load_sequences(find_benchmark("folder"), clips)
+    experiment = got10k_experiment(sequences, name="made", results=tmp_path / "r", reports=tmp_path / "p")
+    experiment.run(Got10kTracker(build_tracker("opencv-mil")))
+    overall = experiment.report(["opencv-mil"])["opencv-mil"]["overall"]
+    assert 0.3 < overall["success_score"] < 0.96
+
+
 def test_its_dataset_in_our_run(clips: Path) -> None:
     from got10k.datasets import DTB70
 
