@@ -38,22 +38,30 @@ class Hunt:
     """The search for one lost target.
 
     Args:
-        last: where it was seen last.
+        last: where it was trusted last.
+        drift: where plain tracking is by now.
         options: of the search.
         loss: the policy that says which confidence is high and which is low.
         geometry: the network's.
         since_s: time of the frame on which the target was declared lost.
 
     Attributes:
-        last: where it was seen last.
+        last: where it was trusted last.
         find: what is being followed to see whether it is the target, or None.
         drift: where plain tracking would be by now.
     """
 
     def __init__(
-        self, last: Pose, options: RecoveryOptions, loss: LossPolicy, geometry: Geometry, *, since_s: float
+        self,
+        last: Pose,
+        drift: Pose,
+        options: RecoveryOptions,
+        loss: LossPolicy,
+        geometry: Geometry,
+        *,
+        since_s: float,
     ) -> None:
-        self.last = self.drift = last
+        self.last, self.drift = last, Pose(drift.centre, last.size)
         self.find: Find | None = None
         self._options, self._loss, self._geometry = options, loss, geometry
         self._since_s = since_s

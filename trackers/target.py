@@ -105,7 +105,7 @@ class Target:
                 self.hunt = None
         elif state == "lost" and self._config.recover:
             self.pose, recovery = self._trusted, self._config.recovery
-            self.hunt = Hunt(self.pose, recovery, policy, self._geometry, since_s=self.timestamp_s)
+            self.hunt = Hunt(self.pose, look.found, recovery, policy, self._geometry, since_s=self.timestamp_s)
         elif not look.blind:
             self.pose = look.found
             if look.confidence >= policy.uncertain:

@@ -38,7 +38,7 @@ def test_the_sweep_covers_the_image_nearest_first(image_size: tuple[int, int]) -
 
 def hunt(**changes: Any) -> Hunt:
     options = RecoveryOptions(windows_per_frame=3, growth_per_s=0.5, max_growth=1.5, **changes)
-    return Hunt(LAST, options, POLICY, GEOMETRY, since_s=10.0)
+    return Hunt(LAST, LAST, options, POLICY, GEOMETRY, since_s=10.0)
 
 
 def seen(confidence: float, x: float) -> Look:
@@ -49,7 +49,7 @@ def seen(confidence: float, x: float) -> Look:
 def test_a_hunt_grows_and_widens() -> None:
     searching = hunt(reach_per_s=2.0)
     assert [searching.growth(t) for t in (3.0, 10.0, 10.5, 99.0)] == [1.0, 1.0, 1.25, 1.5]
-    assert searching.windows((640, 480), 10.0) == [LAST]
+    assert searching.windows((640, 480), 10.0)[0].centre.tolist() == [600, 100]
     everything = sweep(LAST, (640, 480), GEOMETRY, RecoveryOptions())
     side = search_region(LAST, GEOMETRY).side
     soon = {tuple(p.centre) for _ in range(60) for p in searching.windows((640, 480), 10.5)[1:]}
