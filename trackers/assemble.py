@@ -86,7 +86,8 @@ def prepared(network: nn.Module, device: torch.device, *, exact: bool = False) -
     network = network.eval().requires_grad_(False)
     if exact:
         return network.to(device)
-    return fold_batch_norms(network).to(device=device, memory_format=torch.channels_last)
+    layout: Any = {"memory_format": torch.channels_last}  # torch's annotations leave it out
+    return fold_batch_norms(network).to(device, **layout)
 
 
 def torch_device(device: str | torch.device | None) -> torch.device:

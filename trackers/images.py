@@ -37,11 +37,11 @@ def as_bgr(image: Any, color: str = "bgr") -> Image:
         raise InputError(f"the image must be uint8 (or uint16), it is {image.dtype}: scale to 0..255 and convert")
     channels = 1 if image.ndim == 2 else image.shape[2]
     if channels == 1:
-        return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2BGR)
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2BGR))
     if channels not in (3, 4):
         raise InputError(f"the image must have 1, 3 or 4 channels, it has {channels} (shape {image.shape})")
     if color == "bgr" and channels == 3:
-        return image
+        return np.asarray(image)
     order = [0, 1, 2] if color == "bgr" else [2, 1, 0]
     return np.ascontiguousarray(image[:, :, order])
 

@@ -106,7 +106,8 @@ class Looker:
         )
         signals = measure_signals(boxes, scores, alike, choice.index, old_size)
         confidence = config.confidence(signals)
-        usable = np.isfinite(signals).all(1) & np.isfinite(choice.offset).all(1) & np.isfinite(choice.size).all(1)
+        numbers = np.concatenate([signals, choice.offset, choice.size], 1)
+        usable = np.isfinite(numbers).all(axis=1)
         looks = []
         for i, plan in enumerate(plans):
             blind = bool(flat[i] or not usable[i])

@@ -74,4 +74,4 @@ def depthwise_correlation(search: Tensor, template: Tensor) -> Tensor:
     kernels = template.reshape(batch_size * channels, 1, *template.shape[2:])
     maps = search.permute(2, 0, 1, 3, 4).reshape(frames, batch_size * channels, *search.shape[3:])
     found = F.conv2d(maps, kernels, groups=batch_size * channels)
-    return found.unflatten(1, (batch_size, channels)).permute(1, 2, 0, 3, 4)
+    return found.view(frames, batch_size, channels, *found.shape[2:]).permute(1, 2, 0, 3, 4)

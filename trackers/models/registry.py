@@ -90,7 +90,7 @@ def read_card(weights: str | Path) -> dict[str, Any]:
 def _build_compact(_quirks: Any, card: Mapping[str, Any]) -> nn.Module:
     from onlinetada.trackers.models.compact import CompactNetwork, CompactOptions
 
-    options = {k: tuple(v) if isinstance(v, list) else v for k, v in card.get("network", {}).items()}
+    options: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in card.get("network", {}).items()}
     try:
         return CompactNetwork(CompactOptions(**options))
     except TypeError as error:

@@ -65,7 +65,8 @@ class Modulation(nn.Module):
         """Both (B, C, S, S)."""
         pooled = F.adaptive_avg_pool2d(self.conv2(y), 1)
         weights = self.linear2(self.dropout(F.relu(self.linear1(pooled))))
-        return x + self.gamma * (self.conv1(torch.cat([x, y], 1)) * weights) * x
+        out: Tensor = x + self.gamma * (self.conv1(torch.cat([x, y], 1)) * weights) * x
+        return out
 
 
 def _attention(channels: int, heads: int, dropout: float) -> nn.MultiheadAttention:
