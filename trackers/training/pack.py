@@ -58,6 +58,10 @@ class SourceOptions:
     only: tuple[str, ...] = ("*",)
     weight: float = 1.0
 
+    def takes(self, clip: str) -> bool:
+        """Whether a clip of this name belongs to the data set."""
+        return any(fnmatch(clip, pattern) for pattern in self.only)
+
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise InputError(
@@ -105,7 +109,7 @@ def pack(
     skipped: dict[str, int] = {}
     for source in sources:
         for clip in open_folder(root / source.path, source.format):
-            if clip.name in leave_out or not any(fnmatch(clip.name, pattern) for pattern in source.only):
+            if clip.name in leave_out or not source.takes(clip.name):
                 skipped[source.name] = skipped.get(source.name, 0) + 1
                 continue
             (_pack_clip if clip.tracks else _pack_still)(clip, source, writer)

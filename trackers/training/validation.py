@@ -80,13 +80,13 @@ def held_out_clips(
     for source in sources:
         if (root / source.path).is_dir():
             for clip in open_folder(root / source.path, source.format):
-                if names is None or clip.name in names:
+                if source.takes(clip.name) and (names is None or clip.name in names):
                     found.setdefault(clip.name, HeldOut(source.name, clip))
     return list(found.values())
 
 
 def run_clips(
-    network: TrackNetwork, config: InferenceConfig, clips: Collection[HeldOut], *, tracks_per_clip: int = 3
+    network: TrackNetwork, config: InferenceConfig, clips: Collection[HeldOut], *, tracks_per_clip: int = 2
 ) -> list[Run]:
     """Track at most so many tracks of every clip, all in one batch a clip."""
     runs = []
