@@ -36,12 +36,12 @@ def run(args: argparse.Namespace) -> int:
     from onlinetada.trackers.training.trainer import Trainer
 
     recipe = load_config(args.config, Recipe)
-    if not args.resume and (args.out / "log.jsonl").exists():
-        raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
     _check_device(args.device)
     clips = None if args.root is None else _clips_to_track(args.config.parent / recipe.material, args.root)
     initial = None if recipe.initial is None else args.config.parent / recipe.initial
     with team(args.device) as (processes, device):
+        if processes.leads and not args.resume and (args.out / "log.jsonl").exists():
+            raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
         bank = load_bank(args.data, device)
         trainer = Trainer(recipe, bank, args.out, initial=initial, resume=args.resume, team=processes)
         _train(trainer, args.out, args.max_minutes * 60)
