@@ -54,7 +54,7 @@ def from_values(kind: type[T], values: object, where: str = "") -> T:
     for name, f in fields.items():
         if name not in given and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise InputError(f"{_dotted(where, name)!r} is missing")
-    return typing.cast(T, kind(**given))
+    return kind(**given)
 
 
 def _convert(hint: Any, value: object, where: str) -> Any:

@@ -181,9 +181,9 @@ class CompactHead(nn.Module):
         self.score = nn.Sequential(separable(channels), nn.Conv2d(channels, 1, 1))
         self.box = nn.Sequential(separable(channels), separable(channels), nn.Conv2d(channels, 4, 1))
         for last in (self.score[-1], self.box[-1]):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-        nn.init.constant_(self.score[-1].bias, -3.0)
+            nn.init.zeros_(last.get_parameter("weight"))
+            nn.init.zeros_(last.get_parameter("bias"))
+        nn.init.constant_(self.score[-1].get_parameter("bias"), -3.0)
 
     def describe(self, features: Tensor, box: Tensor) -> dict[str, Tensor]:
         """What is remembered of B targets.

@@ -143,7 +143,7 @@ def _chosen_tracks(clip: Clip, source: SourceOptions, rng: np.random.Generator) 
     names = [n for n, boxes in clip.tracks.items() if clip.length == 1 or len(boxes) > 1]
     if len(names) > source.max_targets:
         names = sorted(rng.choice(names, source.max_targets, replace=False).tolist())
-    chosen = {}
+    chosen: dict[str, Mapping[int, Box]] = {}
     for name in names:
         numbers = sorted(clip.tracks[name])[:: source.frame_step]
         if len(numbers) > source.max_frames:

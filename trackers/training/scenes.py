@@ -155,7 +155,7 @@ def _look_alike(
 ) -> Layer:
     """In a share of the clips, an object near the target: three times in ten the target's own double, recoloured."""
     n, k = objects.shape
-    own = rng.random(n) < 0.3
+    own = np.less(rng.random(n), 0.3)
     pictures = np.where(own[:, None], objects, objects[rng.permutation(n)])
     heading = rng.normal(0, 1, (n, 1, 2))
     heading *= rng.uniform(45, 125, (n, 1, 1)) / np.linalg.norm(heading, axis=2, keepdims=True)
@@ -170,7 +170,7 @@ def _look_alike(
         _middle_of(bank, pictures), centre, np.stack([scale * stretch, scale], -1), angle + rng.normal(0, 0.6, (n, 1))
     )
     tint = np.where(own[:, None], 1 + rng.normal(0, 0.25, (n, 3)), 1.0)
-    shown = np.flatnonzero((rng.random(n) < share).repeat(k))
+    shown = np.flatnonzero(np.repeat(rng.random(n) < share, k))
     return Layer(shown, pictures.ravel()[shown], maps.reshape(-1, 2, 3)[shown], tint.repeat(k, 0)[shown])
 
 

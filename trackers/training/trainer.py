@@ -120,7 +120,7 @@ class Trainer:
         self.recipe, self.bank, self.folder = recipe, bank, folder
         self.team = team or Team()
         device = bank.pictures.device
-        self.network = new_network(recipe, initial=initial).to(device, memory_format=torch.channels_last)
+        self.network = new_network(recipe, initial=initial).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = torch.optim.AdamW(
             parameter_groups(self.network, recipe.optimiser), betas=(0.9, 0.99), fused=device.type == "cuda"

@@ -128,7 +128,7 @@ def _run_clip(network: TrackNetwork, config: InferenceConfig, held: HeldOut, nam
 
 
 def _device(network: TrackNetwork) -> torch.device:
-    return next(network.parameters()).device  # type: ignore[attr-defined, no-any-return]
+    return next(network.parameters()).device  # type: ignore[attr-defined]
 
 
 def score_runs(runs: Sequence[Run], *, first_frame: bool = False) -> dict[str, Scores]:
