@@ -63,11 +63,9 @@ class InvertedResidual(nn.Module):
         self.depthwise = nn.Conv2d(width, width, spec.kernel_size, spec.stride, padding, groups=width)
         self.project = nn.Conv2d(width, spec.out_channels, 1)
 
-    def forward(self, x: Tensor, expanded: Tensor | None = None) -> Tensor:
-        """(N, C, H, W) -> (N, C', H / stride, W / stride). ``expanded`` replaces the expansion's own output."""
-        y = x
-        if self.expand is not None:
-            y = F.relu6(self.expand(x) if expanded is None else expanded)
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, C', H / stride, W / stride)."""
+        y = x if self.expand is None else F.relu6(self.expand(x))
         if self.cell_centred:
             y = F.pad(y, (0, 1, 0, 1))
         y = self.project(F.relu6(self.depthwise(y)))
