@@ -89,8 +89,18 @@ def release(
     }
     if clips is not None:
         card |= _measured(network, config, *clips)
+    card = rounded(card)
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card
+
+
+def rounded(value: Any) -> Any:
+    """The same nested values with floats of four significant digits: what lies beyond is noise."""
+    if isinstance(value, dict):
+        return {key: rounded(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [rounded(v) for v in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 @torch.no_grad()
