@@ -24,7 +24,8 @@ from onlinetada.trackers.training.validation import (
     score_runs,
 )
 
-_LICENSE = (
+_LICENSE = "Apache-2.0"
+_TERMS = (
     "The weights are offered under Apache-2.0. They were trained from ImageNet weights (Apache-2.0) on the data named "
     "here; some of it is for research use, and whoever uses the weights otherwise should judge those terms."
 )
@@ -81,6 +82,7 @@ def release(
         "file_bytes": path.stat().st_size,
         "parameters": sum(p.numel() for p in network.parameters()),
         "license": _LICENSE,
+        "terms": _TERMS,
         "not_for": _NOT_FOR,
         "network": asdict(network.options),
         "inference": {name: getattr(config, name) for name in ("penalty_k", "window_influence", "size_lr")},
