@@ -26,6 +26,7 @@ CalDim = Literal["cin", "cout", "kernel"]
 IntOrInts = int | Sequence[int]
 Padding = int | Sequence[int] | str
 
+_PART_BYTES = 4 << 20  # fits the share of the last cache level that a core has, with room for the output
 _CONVS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -106,11 +107,50 @@ def _calibrated_conv(
 ) -> Tensor:
     _check(nd, x, weight, alpha, bias, groups, cal_dim)
     options = (stride, padding, dilation, groups)
-    conv = _CONVS[nd]
+    rows = _rows_at_once(x, weight)
+    if rows is None:
+        return _whole(nd, x, weight, alpha, bias, options, cal_dim)
+    y: Tensor | None = None
+    for start in range(0, x.shape[0], rows):
+        part = slice(start, start + rows)
+        own_bias = bias if bias is None or bias.dim() == 1 else bias[part]
+        done = _whole(nd, x[part], weight, alpha[part], own_bias, options, cal_dim)
+        y = done.new_empty(x.shape[0], *done.shape[1:]) if y is None else y
+        y[part] = done
+    assert y is not None  # noqa: S101 - there are two samples at least
+    return y
+
+
+def _rows_at_once(x: Tensor, weight: Tensor) -> int | None:
+    """Samples to take at once so that what is made for them stays in the cache; None: all.
+
+    On a CPU a large scaled copy of x costs more in fresh memory than in arithmetic, and so do the reorderings that the
+    convolution itself makes of NCHW tensors: in parts the whole is often faster than the plain convolution.
+    """
+    if torch.compiler.is_compiling() or torch.is_grad_enabled() or x.device.type != "cpu" or not x.is_contiguous():
+        return None
+    size, kernel = x.numel() * x.element_size(), weight.numel() * weight.element_size()
+    part = max(_PART_BYTES * torch.get_num_threads(), kernel)  # the kernel is reordered for every part
+    if size < 2 * part or x.shape[0] < 2:
+        return None
+    return max(1, part * x.shape[0] // size)
+
+
+def _whole(
+    nd: int,
+    x: Tensor,
+    weight: Tensor,
+    alpha: Tensor,
+    bias: Tensor | None,
+    options: tuple[IntOrInts, Padding, IntOrInts, int],
+    cal_dim: CalDim,
+) -> Tensor:
+    conv, groups = _CONVS[nd], options[3]
     # Comparing N would fix it in a traced graph, and a compiler fuses the scaling anyway.
-    if not torch.compiler.is_compiling() and x.shape[0] == 1 and _kernel_is_smallest(x, weight, cal_dim):
-        y = conv(x, weight * _kernel_factors(weight, alpha, groups, cal_dim), None, *options)
-        return _add_bias(y, bias, nd)
+    if not torch.compiler.is_compiling() and x.shape[0] == 1:
+        bias = bias if bias is None or bias.dim() == 1 else bias[0].expand(weight.shape[0])
+        if _kernel_is_smallest(x, weight, cal_dim):
+            return conv(x, weight * _kernel_factors(weight, alpha, groups, cal_dim), bias, *options)
     if cal_dim == "kernel":
         return _add_bias(_kernel_calibrated(nd, x, weight, alpha, *options), bias, nd)
     if cal_dim == "cin" and weight.shape[1] == 1 and weight.shape[0] <= x.shape[1]:
@@ -164,16 +204,22 @@ def _kernel_calibrated(
 
 
 def _scale_and_shift(y: Tensor, factor: Tensor, bias: Tensor | None, nd: int) -> Tensor:
-    shift = None if bias is None else _spread_bias(bias, nd).to(y.dtype)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (y, factor, shift)):
-        return y * factor if shift is None else torch.addcmul(shift, y, factor.to(y.dtype))
-    # y was made here: without autograd it is scaled in place, which spares a pass over fresh memory.
-    y.mul_(factor)
-    return y if shift is None else y.add_(shift)
+    if _needs_grad(y, factor):
+        return _add_bias(y * factor, bias, nd)
+    y.mul_(factor)  # made here, so scaled in place: that spares a pass over fresh memory
+    return _add_bias(y, bias, nd)
 
 
 def _add_bias(y: Tensor, bias: Tensor | None, nd: int) -> Tensor:
-    return y if bias is None else y + _spread_bias(bias, nd).to(y.dtype)
+    """y is ours to change unless autograd looks on."""
+    if bias is None:
+        return y
+    shift = _spread_bias(bias, nd).to(y.dtype)
+    return y + shift if _needs_grad(y, shift) else y.add_(shift)
+
+
+def _needs_grad(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
 
 
 def _spread(factor: Tensor, nd: int) -> Tensor:

@@ -65,7 +65,7 @@ class TemporalModule(nn.Module):
         """
         session = self._session
         if session is not None and session.state is not None:
-            return self._in_stream(x, session)
+            return self._in_stream(x, session, prefix=self._prefix)
         clip = fold_frames(x, 1 if session is None else session.num_frames)
         y, _ = self.advance(clip, self._fresh(clip))
         return y if x.dim() == 5 else unfold_frames(y)
@@ -101,29 +101,32 @@ class TemporalModule(nn.Module):
         """
         if frame.dim() != 4:
             raise InputError(f"step takes one frame a stream, (B, C, H, W); this has shape {tuple(frame.shape)}")
-        return step(self, frame, state, commit=commit)
+        session = _Session(state=state, commit=commit)
+        return self._in_stream(frame, session, prefix=""), state
 
     def _fresh(self, x: Tensor) -> dict[str, Tensor]:
         like = next(self.parameters(), x)
         shape = (x.shape[1], x.shape[3], x.shape[4])
         return self.init_buffers(x.shape[0], frame_shape=shape, device=x.device, dtype=like.dtype)
 
-    def _in_stream(self, x: Tensor, session: _Session) -> Tensor:
+    def _in_stream(self, x: Tensor, session: _Session, *, prefix: str) -> Tensor:
+        if not self.causal:
+            raise InputError(_not_causal(prefix, self))
         if session.called is not None:
-            if self._prefix in session.called:
+            if prefix in session.called:
                 raise InputError(
-                    f"{self._prefix or type(self).__name__} is used twice in one frame: a shared layer would mix its "
+                    f"{prefix or type(self).__name__} is used twice in one frame: a shared layer would mix its "
                     "uses into one stream; give each use its own layer"
                 )
-            session.called.add(self._prefix)
+            session.called.add(prefix)
         clip = x.unsqueeze(2) if x.dim() == 4 else x
-        buffers = self._read(clip, session)
-        y, new = self.advance(clip, buffers)
-        self._write(new, session)
+        dot = f"{prefix}." if prefix else ""
+        y, new = self.advance(clip, self._read(clip, session, dot))
+        self._write(new, session, dot)
         return y if x.dim() == 5 else y.squeeze(2)
 
-    def _read(self, x: Tensor, session: _Session) -> dict[str, Tensor]:
-        state, dot = session.state, f"{self._prefix}." if self._prefix else ""
+    def _read(self, x: Tensor, session: _Session, dot: str) -> dict[str, Tensor]:
+        state = session.state
         assert state is not None  # noqa: S101 - for the type checker; the caller looked
         if x.shape[0] != state.batch_size:
             raise InputError(f"the frame has {x.shape[0]} streams, the state has {state.batch_size}")
@@ -142,8 +145,7 @@ class TemporalModule(nn.Module):
             buffers[name] = held
         return buffers
 
-    def _write(self, new: Mapping[str, Tensor], session: _Session) -> None:
-        dot = f"{self._prefix}." if self._prefix else ""
+    def _write(self, new: Mapping[str, Tensor], session: _Session, dot: str) -> None:
         named = {dot + name: value for name, value in new.items()}
         if session.in_place and session.commit and session.state is not None:
             session.state.commit(named)
@@ -154,8 +156,10 @@ class TemporalModule(nn.Module):
 def temporal_modules(model: nn.Module) -> dict[str, TemporalModule]:
     """The temporal modules of a model by name; not those inside another one, which owns their state."""
     found: dict[str, TemporalModule] = {}
+    while isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        model = model.module  # wrapped or not, the names, and so the states, are the same
     for name, module in model.named_modules():
-        name = name.replace("_orig_mod.", "").removeprefix("_orig_mod")
+        name = name.replace("_orig_mod.", "").removeprefix("_orig_mod")  # of torch.compile
         if isinstance(module, TemporalModule) and not any(name.startswith(f"{n}." if n else "") for n in found):
             found[name] = module
     return found
@@ -275,11 +279,15 @@ def _causal_modules(model: nn.Module) -> dict[str, TemporalModule]:
     modules = temporal_modules(model)
     for name, module in modules.items():
         if not module.causal:
-            raise InputError(
-                f"{name or 'the layer'} ({type(module).__name__}) looks at later frames and cannot run live: "
-                "give it a causal calibration, such as 'online' or 'causal_route'"
-            )
+            raise InputError(_not_causal(name, module))
     return modules
+
+
+def _not_causal(name: str, module: nn.Module) -> str:
+    return (
+        f"{name or 'the layer'} ({type(module).__name__}) looks at later frames and cannot run live: "
+        "give it a causal calibration, such as 'online' or 'causal_route'"
+    )
 
 
 def fold_frames(x: Tensor, num_frames: int) -> Tensor:
