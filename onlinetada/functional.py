@@ -26,7 +26,7 @@ CalDim = Literal["cin", "cout", "kernel"]
 IntOrInts = int | Sequence[int]
 Padding = int | Sequence[int] | str
 
-_PART_BYTES = 4 << 20  # fits the share of the last cache level that a core has, with room for the output
+_PART_BYTES = 2 << 20  # stays in a core's share of the cache, with room for the output
 _CONVS: dict[int, Callable[..., Tensor]] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
@@ -107,7 +107,7 @@ def _calibrated_conv(
 ) -> Tensor:
     _check(nd, x, weight, alpha, bias, groups, cal_dim)
     options = (stride, padding, dilation, groups)
-    rows = _rows_at_once(x, weight)
+    rows = _rows_at_once(x, weight, cal_dim)
     if rows is None:
         return _whole(nd, x, weight, alpha, bias, options, cal_dim)
     y: Tensor | None = None
@@ -121,7 +121,7 @@ def _calibrated_conv(
     return y
 
 
-def _rows_at_once(x: Tensor, weight: Tensor) -> int | None:
+def _rows_at_once(x: Tensor, weight: Tensor, cal_dim: CalDim) -> int | None:
     """Samples to take at once so that what is made for them stays in the cache; None: all.
 
     On a CPU a large scaled copy of x costs more in fresh memory than in arithmetic, and so do the reorderings that the
@@ -129,8 +129,10 @@ def _rows_at_once(x: Tensor, weight: Tensor) -> int | None:
     """
     if torch.compiler.is_compiling() or torch.is_grad_enabled() or x.device.type != "cpu" or not x.is_contiguous():
         return None
+    if x.element_size() < 4 and (cal_dim == "cout" or weight.shape[1] == 1):
+        return None  # half floats scaled in place: nothing large is made
     size, kernel = x.numel() * x.element_size(), weight.numel() * weight.element_size()
-    part = max(_PART_BYTES * torch.get_num_threads(), kernel)  # the kernel is reordered for every part
+    part = max(_PART_BYTES * torch.get_num_threads(), 16 * kernel)  # the kernel is reordered for every part
     if size < 2 * part or x.shape[0] < 2:
         return None
     return max(1, part * x.shape[0] // size)
