@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--init", action="append", required=True, metavar="X,Y,W,H", help="once a source")
     parser.add_argument("--frames", default="0,40,80,120", help="which frames, counted from 0")
     parser.add_argument("--width", type=int, default=320, help="of each frame in the picture, in pixels")
+    parser.add_argument("--around", type=int, default=0, metavar="PX", help="only so many pixels around the target")
     parser.add_argument("--model", default="default")
     parser.add_argument("--weights")
     parser.add_argument("--out", type=Path, required=True)
@@ -46,11 +47,20 @@ def row(source: str, init: str, wanted: list[int], args: argparse.Namespace) -> 
             result = tracker.init(frame.image, box) if begin else tracker.update(frame.image)
             if frame.index in wanted:
                 drawn = draw_targets(frame.image, {0: result})
-                height = round(args.width * drawn.shape[0] / drawn.shape[1])
-                shown.append(cv2.resize(drawn, (args.width, height), interpolation=cv2.INTER_AREA))
+                seen = window(drawn, result.box_xywh, args.around) if args.around else drawn
+                height = round(args.width * seen.shape[0] / seen.shape[1])
+                shown.append(cv2.resize(seen, (args.width, height), interpolation=cv2.INTER_AREA))
             if frame.index >= max(wanted):
                 break
     return np.hstack(shown)
+
+
+def window(image: np.ndarray, box: tuple[float, float, float, float], side: int) -> np.ndarray:
+    """side x side * 3 / 4 pixels of the image, with the box as near to the middle as the border lets it."""
+    width, height = min(side, image.shape[1]), min(side * 3 // 4, image.shape[0])
+    x = int(np.clip(box[0] + box[2] / 2 - width / 2, 0, image.shape[1] - width))
+    y = int(np.clip(box[1] + box[3] / 2 - height / 2, 0, image.shape[0] - height))
+    return image[y : y + height, x : x + width]
 
 
 if __name__ == "__main__":
