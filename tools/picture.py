@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Track a target and put some of the frames, boxes drawn, side by side into one picture.
 
-    python tools/picture.py VIDEO_OR_FOLDER --init 300,200,60,40 --frames 0,60,120,180 --out picture.jpg
+python tools/picture.py VIDEO_OR_FOLDER --init 300,200,60,40 --frames 0,60,120,180 --out picture.jpg
 """
 
 from __future__ import annotations

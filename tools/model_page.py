@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Write docs/models.md from the cards beside the shipped weights: every figure there comes from a card.
+
+python tools/model_page.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+HEAD = """# Models
+
+Written by `python tools/model_page.py` from the cards beside the weights, which `onlinetada models --json` prints
+whole. `tctrack` and `tctrackpp` ship without weights: give a published file with `--weights`.
+"""
+
+
+def table(header: list[str], rows: list[list[Any]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def scores(title: str, part: dict[str, Any]) -> str:
+    """One set of scores with its protocol."""
+    rows = [[name, s["tracks"], f"{s['success']:.3f}", f"{s['precision']:.3f}"] for name, s in part["scores"].items()]
+    return f"### {title}\n\n{part['protocol']}.\n\n" + table(["", "tracks", "success", "precision at 20 px"], rows)
+
+
+def page_of(card: dict[str, Any]) -> str:
+    """One model."""
+    training, seed = card["training"], card["training"]["recipe"]["seed"]
+    facts = [
+        ["parameters", f"{card['parameters']:,}"],
+        ["file", f"{card['file_bytes'] / 1e6:.1f} MB, sha256 `{card['sha256']}`"],
+        ["network", ", ".join(f"{k} {v}" for k, v in card["network"].items())],
+        ["inference", ", ".join(f"{k} {v}" for k, v in card["inference"].items())],
+        ["trained on", "; ".join(f"{name}: {terms}" for name, terms in card["data"].items())],
+        [
+            "training",
+            f"{training['iterations']:,} iterations, {training['search_frames']:,} search frames, "
+            f"{training['seconds'] / 60:.0f} minutes on {training['device']} ({training['threads']} thread), "
+            f"seed {seed}",
+        ],
+        ["licence", f"{card['license']}. {card['terms']}"],
+        ["not for", card["not_for"]],
+    ]
+    parts = [f"## {card['model']}", table(["", ""], facts)]
+    parts.append(scores("Validation tracks, never trained on", card["validation"]))
+    if "comparison" in card:
+        parts.append(scores("Single sequences of benchmarks, never trained on", card["comparison"]))
+    loss = card.get("loss_and_return")
+    if loss:
+        rows = [[k.replace("_", " "), v] for k, v in loss.items()]
+        said = (
+            "On the long validation clips, which the confidence was fitted on: figures for other video will be lower."
+        )
+        parts.append(f"### Loss and return\n\n{said}\n\n" + table(["", ""], rows))
+    return "\n\n".join(parts)
+
+
+def main() -> None:
+    """Write the page."""
+    cards = [json.loads(path.read_text()) for path in sorted((ROOT / "trackers" / "weights").glob("*.json"))]
+    (ROOT / "docs" / "models.md").write_text("\n".join([HEAD, *(page_of(card) + "\n" for card in cards)]))
+
+
+if __name__ == "__main__":
+    main()
