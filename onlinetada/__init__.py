@@ -1,6 +1,6 @@
 """Temporally adaptive convolutions that run on clips and, with the same weights, frame by frame."""
 
-from onlinetada import calibrations, compat, export, functional
+from onlinetada import calibrations, functional
 from onlinetada._version import __version__
 from onlinetada.convert import ConvertedLayer, convert, converted_layers, from_conv
 from onlinetada.errors import InputError
@@ -30,10 +30,8 @@ __all__ = [
     "__version__",
     "calibrations",
     "clips",
-    "compat",
     "convert",
     "converted_layers",
-    "export",
     "from_conv",
     "functional",
     "init_state",

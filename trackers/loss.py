@@ -32,9 +32,9 @@ class LossPolicy:
         min_found_ms: high confidence must have lasted this long before a lost target counts as recovered.
     """
 
-    enter_lost: float = 0.4
-    leave_lost: float = 0.6
-    uncertain: float = 0.5
+    enter_lost: float = 0.25
+    leave_lost: float = 0.5
+    uncertain: float = 0.4
     min_lost_ms: float = 200.0
     min_found_ms: float = 100.0
 

@@ -16,7 +16,7 @@ from onlinetada.trackers.pose import Pose, search_region
 from onlinetada.trackers.redetect import Hunt, sweep
 
 GEOMETRY = Geometry(template_size=128, search_size=256, context=0.5, color="rgb", crop="subpixel", grid_size=16)
-POLICY = LossPolicy(enter_lost=0.25, uncertain=0.4, leave_lost=0.5)
+POLICY = LossPolicy()
 LAST = Pose(np.array([600.0, 100.0]), np.array([30.0, 20.0]))
 
 
