@@ -135,6 +135,8 @@ class TemporalModule(nn.Module):
         buffers = {}
         for name, fresh in self._fresh(x).items():
             held = state.buffers.get(dot + name)
+            if held is None and name in self.init_buffers(1):
+                raise InputError(f"the state has no {dot + name!r}: it is of another module, begin a new one")
             if held is None:  # depends on the frame size, so it is made by the first frame
                 held = state.buffers[dot + name] = fresh
             if held.shape != fresh.shape:
@@ -230,6 +232,8 @@ def streaming(
     Yields:
         The state: rows can be reset, frozen, saved and restored while the model runs.
     """
+    if not temporal_modules(model):
+        raise InputError("the model has no temporal module, so there is nothing to stream: see onlinetada.convert")
     held = init_state(model, batch_size, device=device, dtype=dtype) if state is None else state
     with _bound(model, _Session(state=held)):
         yield held

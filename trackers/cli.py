@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 
@@ -26,7 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. Exit status: 0 done, 1 failed, 2 bad input, 128 + n ended by signal n."""
-    argv = list(sys.argv[1:] if argv is None else argv)
+    argv = _joined(list(sys.argv[1:] if argv is None else argv))
     parser = argparse.ArgumentParser(prog="onlinetada", description="Track targets in live video.")
     parser.add_argument("--version", action="version", version=f"onlinetada {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -48,3 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+
+
+def _joined(argv: list[str]) -> list[str]:
+    """``--init -5,20,40,40`` as ``--init=-5,20,40,40``, which argparse would take for two options."""
+    out: list[str] = []
+    for word in argv:
+        if out and re.fullmatch(r"--[a-z-]+", out[-1]) and re.fullmatch(r"-[\d.][^ ]*,[^ ]*", word):
+            out[-1] += f"={word}"
+        else:
+            out.append(word)
+    return out

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
+from math import isfinite
 from time import perf_counter
 
 import numpy as np
@@ -110,9 +111,11 @@ class Engine:
         self._check(images)
         distinct = {id(image): as_bgr(image, color) for image in images.values()}
         pictures = {key: distinct[id(image)] for key, image in images.items()}
-        for key in images:
-            given = timestamp_s.get(key) if isinstance(timestamp_s, Mapping) else timestamp_s
-            self.targets[key].tick(given)
+        stamps = {k: timestamp_s.get(k) if isinstance(timestamp_s, Mapping) else timestamp_s for k in images}
+        if any(stamp is not None and not isfinite(stamp) for stamp in stamps.values()):
+            raise InputError(f"timestamp_s must be a finite number of seconds or None, it is {timestamp_s}")
+        for key, stamp in stamps.items():
+            self.targets[key].tick(stamp)
         if pictures:
             self._advance(pictures)
         latency_ms = (perf_counter() - began_s) * 1000

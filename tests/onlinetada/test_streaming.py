@@ -321,6 +321,8 @@ LAYER = OnlineTAdaConv2d(4, 4, 3)
         (lambda: LAYER.step(torch.zeros(1, 4, 6, 6, device="meta"), LAYER.init_state(1)), "on meta, the state on cpu"),
         (lambda: LAYER.step(torch.zeros(1, 4, 6, 6), OnlineTAdaConv2d(8, 8, 3).init_state(1)), "another module"),
         (lambda: LAYER.init_state(0), "batch_size must be at least 1"),
+        (lambda: step(network(), torch.zeros(2, 3, 12, 12), LAYER.init_state(2)), "the state has no '0.past'"),
+        (lambda: streaming(nn.Conv2d(3, 3, 1)).__enter__(), "has no temporal module"),
         (lambda: init_state(nn.Sequential(TAdaConv2d(4, 4, 3))), "cannot run live"),
         (lambda: run_in(clips(LAYER, 4), torch.zeros(6, 4, 6, 6)), "does not hold clips of 4 frames"),
         (lambda: run_in(clips(LAYER, 0), torch.zeros(6, 4, 6, 6)), "num_frames must be at least 1"),

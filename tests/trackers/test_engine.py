@@ -97,6 +97,15 @@ def test_our_own_saved_names_load_too(published: Any, checkpoint: Path, tmp_path
     assert answers[0] == answers[1]
 
 
-def test_importing_the_engine_needs_no_window_nor_network() -> None:
+def test_importing_the_engine_needs_no_window_nor_network(tmp_path: Path) -> None:
     code = "import sys, onlinetada.trackers.build; assert not {'matplotlib', 'got10k', 'shapely'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize("stamp", [float("nan"), float("inf")])
+def test_a_time_that_is_no_time_is_refused(stamp: float) -> None:
+    tracker = build_tracker(device="cpu")
+    image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    tracker.init(image, (40, 40, 20, 20))
+    with pytest.raises(InputError, match="timestamp_s must be a finite number"):
+        tracker.update(image, timestamp_s=stamp)

@@ -17,6 +17,7 @@ from onlinetada.trackers.io.sources import open_source
 from onlinetada.trackers.io.synthetic import write_video
 from onlinetada.trackers.io.window import screen_problem
 from onlinetada.trackers.result import Box, Tracker
+from onlinetada.trackers.threads import use_threads
 
 _PACKAGES: tuple[str, ...] = (
     "numpy",
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 where the target was tracked, else 1.
     """
+    use_threads()
     if not args.seconds > 0:
         raise InputError(f"--seconds is {args.seconds}: give a number above 0")
     for title, lines in (

@@ -22,6 +22,7 @@ from onlinetada.trackers.io.targets import Follower, SeparateTrackers, Targets
 from onlinetada.trackers.io.video_sink import VideoSink, check_suffix
 from onlinetada.trackers.io.window import Window, need_screen, screen_problem, select_boxes
 from onlinetada.trackers.result import Box, TrackResult
+from onlinetada.trackers.threads import use_threads
 
 _DEFAULT_FPS = 30.0
 
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reading.add_argument(
         "--give-up-s", type=float, default=60.0, metavar="S", help="patience with a live source that went silent"
     )
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the cores that are free)")
     results = parser.add_argument_group("results")
     results.add_argument("--save-boxes", type=Path, metavar="FILE", help="x,y,w,h a line; a file for each target")
     results.add_argument("--save-csv", type=Path, metavar="FILE", help="all values, with a header")
@@ -78,6 +80,9 @@ def run(args: argparse.Namespace) -> int:
         0, 1 where an output failed, 128 + the number of the signal that ended it.
     """
     boxes = [_parse_box(text) for text in args.init]
+    if args.threads is not None and args.threads < 1:
+        raise InputError(f"--threads is {args.threads}: give 1 or more")
+    use_threads(args.threads)
     viewing = _check(args, boxes)
     progress = Progress(shown=False if args.quiet else None)
     outputs = Outputs([], notify=progress.line)

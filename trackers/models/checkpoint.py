@@ -46,7 +46,9 @@ def _read_torch(path: Path) -> Any:
             "save its state dict alone, with torch.save or safetensors"
         ) from None
     except (RuntimeError, BadZipFile, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read as weights: {_first_line(error)}") from None
+        raise InputError(
+            f"{path} cannot be read as weights, it is no torch or safetensors file ({_first_line(error)})"
+        ) from None
 
 
 def _read_safetensors(path: Path) -> Any:

@@ -204,7 +204,9 @@ def test_what_was_written_stays_readable(tmp_path: Path, number: signal.Signals,
     code = "import sys; from onlinetada.trackers.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "track", str(source), "--init", ",".join(map(str, boxes[0]))]
     command += ["--model", "opencv-mil", "--save-csv", str(out), "--save-video", str(video)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}, cwd=tmp_path
+    ) as process:
         deadline_s = time.monotonic() + 60
         while time.monotonic() < deadline_s and (not out.exists() or out.read_bytes().count(b"\n") < 8):
             time.sleep(0.02)
@@ -248,3 +250,10 @@ def test_a_network_of_ours_follows_several_targets_in_one_batch(
     assert [(int(r["frame_index"]), int(r["target_id"])) for r in rows] == [(i, t) for i in range(3) for t in (0, 1)]
     assert [float(r["x"]) for r in rows[:2]] == pytest.approx([float(clip[1].split(",")[0]), 10], abs=0.01)
     assert {r["state"] for r in rows} <= {"tracking", "uncertain", "lost"}
+
+
+def test_a_negative_box_may_stand_apart_from_its_option() -> None:
+    from onlinetada.trackers.cli import _joined
+
+    assert _joined(["track", "v", "--init", "-5,20,40,40"]) == ["track", "v", "--init=-5,20,40,40"]
+    assert _joined(["track", "v", "--save-jsonl", "-"]) == ["track", "v", "--save-jsonl", "-"]

@@ -75,7 +75,9 @@ def test_matroska_survives_being_killed(tmp_path: Path) -> None:
         "time.sleep(60)\n"
     )
     path = tmp_path / "killed.mkv"
-    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as process:
         assert process.stdout is not None and process.stdout.readline() == "written\n"
         process.send_signal(signal.SIGKILL)
     assert [n for n, _ in read(path)] == list(range(7))
