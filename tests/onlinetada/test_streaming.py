@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from functools import partial
 
 import pytest
@@ -273,11 +272,12 @@ def test_trains_data_parallel():
 
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
-        net = copy.deepcopy(network()).train()
+        net = network().train()
         parallel = nn.parallel.DistributedDataParallel(net)
         with clips(parallel, 4):
             parallel(torch.randn(8, 3, 12, 12)).square().mean().backward()
         assert net[0].calibration.head.taps.grad.abs().sum() > 0
+        assert init_state(parallel, 1).buffers.keys() == init_state(parallel.module, 1).buffers.keys()
     finally:
         dist.destroy_process_group()
 
