@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from onlinetada.state import StreamState
 from onlinetada.trackers.confidence import measure_signals
 from onlinetada.trackers.crop import Region, crop_square
 from onlinetada.trackers.decide import choose, cosine_window
-from onlinetada.trackers.models.network import TrackNetwork
+from onlinetada.trackers.models.network import LearningNetwork, TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.pose import Pose, moved
 from onlinetada.trackers.result import Image
@@ -116,7 +117,18 @@ class Looker:
                 found = self._moved(plan, choice.offset[i], choice.size[i], float(choice.rate[i]))
             sure = 0.0 if blind else float(confidence[i])
             looks.append(Look(found, sure, blind, float(choice.score[i]), signals[i]))
+        if commit and candidates.features is not None:
+            believed = np.stack([self._believed(plan, look) for plan, look in zip(plans, looks, strict=True)])
+            boxes = torch.from_numpy(believed).to(self.device, torch.float32)
+            cast(LearningNetwork, self.network).learn(candidates.features, boxes, state)
         return looks
+
+    def _believed(self, plan: Plan, look: Look) -> Floats:
+        """(4,) the box that the memory learns from, in pixels of the crop from its centre; NaN for none."""
+        if look.confidence < self.config.learn_confidence:
+            return np.full(4, np.nan)
+        scale = plan.region.scale
+        return np.concatenate([(look.found.centre - plan.region.centre) * scale, look.found.size * scale])
 
     def _moved(self, plan: Plan, offset: Floats, size: Floats, rate: float) -> Pose:
         image_size = np.array(plan.picture.shape[1::-1], dtype=np.float64)

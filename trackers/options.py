@@ -59,6 +59,7 @@ class InferenceConfig:
         min_size_px: a box never gets smaller.
         window: "hann" is zero on the border of the map as published, "open" is not.
         half_image_rule: boxes of more than half the image are searched for at the first frame's scale, as published.
+        learn_confidence: a network whose memory goes on learns from frames of at least this confidence.
         confidence: from the network's answer to a confidence.
         loss: from confidences to tracking, uncertain, lost.
         recover: whether a lost target is held, its memory frozen, and searched; published trackers do not.
@@ -71,6 +72,7 @@ class InferenceConfig:
     min_size_px: float = 5.0
     window: Literal["hann", "open"] = "open"
     half_image_rule: bool = False
+    learn_confidence: float = 0.5
     confidence: ConfidenceCalibration = field(default_factory=ConfidenceCalibration)
     loss: LossPolicy = field(default_factory=LossPolicy)
     recover: bool = True

@@ -72,12 +72,37 @@ def target_filter(features: Tensor, prior: Tensor, ridge: Tensor) -> Tensor:
         (B, C + 1) weights, the last one the constant.
     """
     with torch.autocast(features.device.type, enabled=False):
-        cells = features.float().flatten(2).transpose(1, 2)  # (B, G * G, C)
-        design = F.pad(cells, (0, 1), value=1.0)
-        answer = prior.float().flatten(1)
-        weight = 1 + _POSITIVE_WEIGHT * answer
-        weighted = design * (weight / weight.sum(1, keepdim=True))[..., None]
-        gram = weighted.transpose(1, 2) @ design
-        gram = gram + ridge.float() * torch.eye(gram.shape[-1], device=gram.device)
-        solution: Tensor = torch.linalg.solve(gram, weighted.transpose(1, 2) @ answer[..., None])
+        gram, moment = _normal_equations(features, prior)
+        return _solve(gram, moment, ridge.float())
+
+
+def adapted_filter(features: Tensor, prior: Tensor, before: Tensor, keep: Tensor) -> Tensor:
+    """The filter that answers the prior on a later frame and stays near what it was: a proximal ridge regression.
+
+    It minimises the weighted squared error on this frame + keep * |weights - before|^2, which has a closed form, so a
+    step of any size is stable, and all that has to be remembered is the filter itself.
+
+    Args:
+        features: (B, C, G, G), unit length a cell.
+        prior: (B, G, G) the wanted answer.
+        before: (B, C + 1) weights so far, the last one the constant.
+        keep: () how strongly they hold, relative to the mean squared feature.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        gram, moment = _normal_equations(features, prior)
+        return _solve(gram, moment + keep * before.float(), keep)
+
+
+def _normal_equations(features: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
+    cells = features.float().flatten(2).transpose(1, 2)  # (B, G * G, C)
+    design = F.pad(cells, (0, 1), value=1.0)
+    answer = prior.float().flatten(1)
+    weight = 1 + _POSITIVE_WEIGHT * answer
+    weighted = design * (weight / weight.sum(1, keepdim=True))[..., None]
+    return weighted.transpose(1, 2) @ design, (weighted.transpose(1, 2) @ answer[..., None])[..., 0]
+
+
+def _solve(gram: Tensor, moment: Tensor, ridge: Tensor) -> Tensor:
+    gram = gram + ridge * torch.eye(gram.shape[-1], device=gram.device)
+    solution: Tensor = torch.linalg.solve(gram, moment[..., None])
     return solution[..., 0]

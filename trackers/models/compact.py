@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from onlinetada.errors import InputError
+from onlinetada.calibrations.base import FactorHead
 from onlinetada.layers import OnlineTAdaConv2d
 from onlinetada.state import StreamState
 from onlinetada.streaming import clips, init_state, step
 from onlinetada.trackers.models.appearance import (
     PART_OFFSETS,
+    adapted_filter,
     cell_centres,
     centre_prior,
     part_features,
@@ -25,6 +27,9 @@ from onlinetada.trackers.models.backbone import STRIDE, Lite0
 from onlinetada.trackers.models.network import Candidates, Geometry
 
 PARTS = len(PART_OFFSETS) ** 2
+RECENT_PARTS = (len(PART_OFFSETS) - 2) ** 2
+KEEP = 0.2
+_TRAINING_KEEP = 0.06  # clips are short: a few frames must bring the filter as far as many do in a video
 
 
 @dataclass(frozen=True)
@@ -36,22 +41,31 @@ class CompactOptions:
         channels: width of neck and head.
         template_size: side of a box with its context, in pixels of the crop.
         search_size: side of the search region in pixels, a multiple of 16.
-        calibration: "online" puts Online-TAdaConv on the expansions of ``calibrated_blocks``.
+        calibration: "online" puts Online-TAdaConv on the expansions of ``calibrated_blocks``; "target" calibrates the
+            convolution that fuses all comparisons, by descriptors of the target on the first and on the last frame
+            that was believed, and of the present region.
         calibrated_blocks: their indices.
+        memory: "learned" adapts the target filter and keeps parts of the last frame that was believed, beside those of
+            the first; "fixed" knows the first frame only.
     """
 
     depth: int = 11
     channels: int = 96
     template_size: int = 128
     search_size: int = 256
-    calibration: Literal["none", "online"] = "none"
+    calibration: Literal["none", "online", "target"] = "none"
     calibrated_blocks: tuple[int, ...] = (9, 10)
+    memory: Literal["fixed", "learned"] = "learned"
 
     def __post_init__(self) -> None:
         if self.search_size % (2 * STRIDE):
             raise InputError(f"search_size must be a multiple of {2 * STRIDE}, not {self.search_size}")
-        if self.calibration not in ("none", "online"):
-            raise InputError(f"calibration must be none or online, not {self.calibration!r}")
+        if self.memory not in ("fixed", "learned"):
+            raise InputError(f"memory must be fixed or learned, not {self.memory!r}")
+        if self.calibration not in ("none", "online", "target"):
+            raise InputError(f"calibration must be none, online or target, not {self.calibration!r}")
+        if self.calibration == "target" and self.memory == "fixed":
+            raise InputError("calibration: target needs memory: learned")
 
 
 class Prediction(NamedTuple):
@@ -80,7 +94,12 @@ class CompactNetwork(nn.Module):
         online = self.options.calibration == "online"
         expand = dict.fromkeys(self.options.calibrated_blocks, _calibrated) if online else {}
         self.backbone = Lite0(depth=self.options.depth, expand=expand)
-        self.head = CompactHead(self.backbone.out_channels, self.options.channels)
+        self.head = CompactHead(
+            self.backbone.out_channels,
+            self.options.channels,
+            learns=self.options.memory == "learned",
+            calibrated=self.options.calibration == "target",
+        )
         size = self.options.search_size
         self.geometry = Geometry(
             template_size=self.options.template_size,
@@ -110,21 +129,28 @@ class CompactNetwork(nn.Module):
             x = self.backbone(x) if blocks_done is None else self.backbone.late(x, blocks_done)
         return x.unflatten(0, (batch, frames))
 
-    def compare(self, features: Tensor, box: Tensor) -> Prediction:
+    def compare(self, features: Tensor, box: Tensor, *, believed: Tensor | None = None) -> Prediction:
         """Predictions for all frames but the first, on which the target is given.
 
         Args:
             features: (B, T, C, G, G) of the backbone.
             box: (B, 4) cx, cy, w, h of the target on the first frame, in pixels from the middle.
+            believed: (B, T, 4) boxes that the memory learns from, each after its frame has been seen; NaN where it
+                learns nothing. Without it, the first frame alone is remembered.
 
         Returns:
             (B * (T - 1), ...), frame after frame within a clip.
         """
         batch, frames = features.shape[:2]
         x = self.head.neck(features.flatten(0, 1)).unflatten(0, (batch, frames))
-        target = self.head.describe(x[:, 0], box)
-        repeated = {name: value.repeat_interleave(frames - 1, 0) for name, value in target.items()}
-        return self.head(x[:, 1:].flatten(0, 1), repeated)
+        memory = self.head.describe(x[:, 0], box)
+        moments = [memory]
+        for t in range(1, frames - 1):
+            if believed is not None and self.head.learns:
+                memory = memory | self.head.learn(x[:, t], memory, believed[:, t], keep=_TRAINING_KEEP)
+            moments.append(memory)
+        target = {name: torch.stack([m[name] for m in moments], 1).flatten(0, 1) for name in memory}
+        return self.head(x[:, 1:].flatten(0, 1), target)
 
     def start(self, template: Tensor, search: Tensor, box: Tensor) -> StreamState:
         """Begin B streams. The template lies within the search region of the same frame and is not needed."""
@@ -137,10 +163,21 @@ class CompactNetwork(nn.Module):
         """One frame of B streams, (B, 3, R, R). Scores are between 0 and 1."""
         features = self._next_features(search, state, commit=commit)
         prediction = self.head(features, state.buffers)
-        return Candidates(prediction.boxes, prediction.logits.sigmoid(), prediction.similarity), state
+        learnable = features if self.head.learns else None
+        return Candidates(prediction.boxes, prediction.logits.sigmoid(), prediction.similarity, learnable), state
+
+    def learn(self, features: Tensor, boxes: Tensor, state: StreamState) -> None:
+        """Take in what B streams believed of the frame that ``step`` has just seen, in place.
+
+        Args:
+            features: (B, C, G, G) of ``Candidates.features``.
+            boxes: (B, 4) cx, cy, w, h in pixels from the middle of the search region; NaN leaves a row as it is.
+            state: of the streams. Frozen rows stay as they are.
+        """
+        state.commit(self.head.learn(features, state.buffers, boxes, keep=KEEP))
 
     def _next_features(self, search: Tensor, state: StreamState, *, commit: bool) -> Tensor:
-        if self.options.calibration == "none":  # nothing in the backbone remembers anything
+        if self.options.calibration != "online":  # nothing in the backbone remembers anything
             return self.head.neck(self.backbone(search))
         features, _ = step(self.backbone, search, state, commit=commit)
         return self.head.neck(features)
@@ -164,18 +201,22 @@ class CompactHead(nn.Module):
     Args:
         in_channels: of the backbone.
         channels: of everything after the neck.
+        learns: whether the memory goes on after the first frame.
+        calibrated: whether the fusing convolution is calibrated frame by frame.
     """
 
-    def __init__(self, in_channels: int, channels: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, *, learns: bool = True, calibrated: bool = False
+    ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.learns = channels, learns
         self.neck = nn.Conv2d(in_channels, channels, 1)
         nn.init.orthogonal_(self.neck.weight)
         self.log_ridge = nn.Parameter(torch.tensor(-6.0))
         self.prior_gain = nn.Parameter(torch.tensor([6.0, 1.0]))  # target filter, likeness to the mean target
-        self.fuse = nn.Sequential(
-            nn.Conv2d(PARTS + 2 + 2 * channels, channels, 1, bias=False), nn.BatchNorm2d(channels)
-        )
+        comparisons = PARTS + 2 + 2 * channels + (1 + RECENT_PARTS) * learns
+        self.calibration = FactorHead(3 * channels, comparisons, 1, offset=True) if calibrated else None
+        self.fuse = nn.Sequential(nn.Conv2d(comparisons, channels, 1, bias=False), nn.BatchNorm2d(channels))
         self.shape = nn.Linear(2, channels)
         self.trunk = nn.Sequential(separable(channels), separable(channels))
         self.score = nn.Sequential(separable(channels), nn.Conv2d(channels, 1, 1))
@@ -193,19 +234,41 @@ class CompactHead(nn.Module):
             box: (B, 4) cx, cy, w, h in pixels from the middle.
 
         Returns:
-            name -> (B, ...): mean (C), parts (25, C), target (C), filter (C + 1), size (2).
+            name -> (B, ...): mean (C), parts (25, C), target (C), filter (C + 1), size (2); where the memory learns,
+            first (C + 1), the filter of this frame, and recent (9, C), the inner parts of the last frame believed.
         """
         mean = features.mean((2, 3))
         unit = F.normalize(features - mean[:, :, None, None], dim=1)
         parts = part_features(unit, box, STRIDE)
-        inner = parts.unflatten(1, (len(PART_OFFSETS), -1))[:, 1:-1, 1:-1]
+        recent = _inner(parts)
         prior = centre_prior(box, features.shape[-1], STRIDE)
+        weights = target_filter(unit, prior, self.log_ridge.exp())
         return {
             "mean": mean,
             "parts": parts,
-            "target": F.normalize(inner.mean((1, 2)), dim=1),
-            "filter": target_filter(unit, prior, self.log_ridge.exp()),
+            "target": F.normalize(recent.mean(1), dim=1),
+            "filter": weights,
             "size": box[:, 2:],
+        } | ({"first": weights, "recent": recent} if self.learns else {})
+
+    def learn(self, features: Tensor, target: Mapping[str, Tensor], box: Tensor, *, keep: float) -> dict[str, Tensor]:
+        """What of the memory is new after a frame.
+
+        Args:
+            features: (B, C, G, G) of the frame, after the neck.
+            target: the memory so far.
+            box: (B, 4) cx, cy, w, h that is believed, in pixels from the middle; NaN where nothing is.
+            keep: how strongly the filter holds on to what it was, see `adapted_filter`.
+        """
+        sure = torch.isfinite(box).all(1)
+        box = torch.where(sure[:, None], box, STRIDE)
+        unit = F.normalize(features - target["mean"][:, :, None, None], dim=1)
+        prior = centre_prior(box, features.shape[-1], STRIDE)
+        weights = adapted_filter(unit, prior, target["filter"], torch.tensor(keep, device=unit.device))
+        recent = _inner(part_features(unit, box, STRIDE))
+        return {
+            "filter": torch.where(sure[:, None], weights, target["filter"]),
+            "recent": torch.where(sure[:, None, None], recent, target["recent"]),
         }
 
     def forward(self, features: Tensor, target: Mapping[str, Tensor]) -> Prediction:
@@ -221,12 +284,27 @@ class CompactHead(nn.Module):
         spread = self.channels**0.5  # brings unit-length features to unit variance
         product = x * target["target"][:, :, None, None] * self.channels
         size = target["size"].clamp(min=1)
-        y = self.fuse(torch.cat([parts, priors, product, x * spread], 1))
+        seen = [parts, priors, product, x * spread]
+        if self.learns:
+            seen.append((target["recent"] @ cells).unflatten(2, (grid, grid)))
+            seen.append(_answer(target["first"], cells).unflatten(2, (grid, grid)))
+        joined = torch.cat(seen, 1)
+        if self.calibration is not None:  # conv(x, W * alpha) = conv(alpha * x, W) for factors of the input channels
+            joined = self._factors(x, target)[:, :, None, None] * joined
+        y = self.fuse(joined)
         y = F.relu(y + self.shape(torch.log(size / 64))[:, :, None, None])
         y = self.trunk(y)
         logits = self.score(y)[:, 0] + (priors * self.prior_gain[:, None, None]).sum(1)
         boxes = self._boxes(self.box(y).float(), size)
         return Prediction(logits.flatten(1).float(), boxes, priors[:, 1].flatten(1))
+
+    def _factors(self, x: Tensor, target: Mapping[str, Tensor]) -> Tensor:
+        """alpha of every comparison (M, A), 1 before training."""
+        assert self.calibration is not None  # noqa: S101  the caller has looked
+        recent = F.normalize(target["recent"].mean(1), dim=1)
+        scale = self.channels**0.5
+        v = torch.cat([target["target"] * scale, recent * scale, x.mean((2, 3)) * scale], 1)
+        return self.calibration(v[:, :, None])[:, :, 0]
 
     def _boxes(self, raw: Tensor, size: Tensor) -> Tensor:
         cells = cell_centres(raw.shape[-1], STRIDE, raw.device)
@@ -236,6 +314,17 @@ class CompactHead(nn.Module):
         growth = torch.stack(log_growth, 1).clamp(-2, 2).exp()
         wh = size[:, :, None, None] * growth
         return torch.stack([cx, cy, wh[:, 0], wh[:, 1]], -1).flatten(1, 2)
+
+
+def _inner(parts: Tensor) -> Tensor:
+    """The 3 x 3 parts inside a box of the 5 x 5: (B, 25, C) -> (B, 9, C)."""
+    side = len(PART_OFFSETS)
+    return parts.unflatten(1, (side, side))[:, 1:-1, 1:-1].flatten(1, 2)
+
+
+def _answer(weights: Tensor, cells: Tensor) -> Tensor:
+    """What a filter (B, C + 1) says of cells (B, C, N): (B, 1, N)."""
+    return weights[:, None, :-1].to(cells.dtype) @ cells + weights[:, -1:, None].to(cells.dtype)
 
 
 def separable(channels: int, kernel_size: int = 5) -> nn.Sequential:

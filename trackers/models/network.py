@@ -43,11 +43,26 @@ class Candidates:
         scores: (B, N), larger is better; their scale is the model's own.
         similarity: (B, N) cosine, -1..1, of each cell's features with the target's own from the first frame, where
             the network has it; it lets the tracker tell the target from something that merely looks like one.
+        features: (B, ...) what ``learn`` needs of this frame, where the network learns from what is believed.
     """
 
     boxes: Tensor
     scores: Tensor
     similarity: Tensor | None = None
+    features: Tensor | None = None
+
+
+class LearningNetwork(Protocol):
+    """A network whose memory goes on after the first frame, by what the tracker believes of each."""
+
+    def learn(self, features: Tensor, boxes: Tensor, state: StreamState) -> None:
+        """Take in B boxes (B, 4) cx, cy, w, h in pixels of the search region, measured from its centre, in place.
+
+        Args:
+            features: those of ``Candidates`` of the same frame.
+            boxes: NaN leaves a row as it is.
+            state: frozen rows stay as they are.
+        """
 
 
 class TrackNetwork(Protocol):

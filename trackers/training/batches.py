@@ -16,6 +16,7 @@ from onlinetada.trackers.training.render import draw
 from onlinetada.trackers.training.scenes import Rng, Scene, SceneOptions, pasted_scene, real_scene, still_scene
 
 _LUMA = (0.3, 0.59, 0.11)
+_CARELESS = 0.1  # share of frames on which what is believed is far off
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ class ClipBatch:
         clip: (B, 3, K, S, S) RGB, 0..255.
         boxes: (B, K, 4) cx, cy, w, h in pixels from the middle of the picture.
         present: (B, K) bool, the target is there and its centre within the picture.
+        believed: (B, K, 4) boxes as a tracker would have them, a little off; NaN where the target is not there.
     """
 
     clip: Tensor
     boxes: Tensor
     present: Tensor
+    believed: Tensor
 
 
 def make_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> ClipBatch:
@@ -78,7 +81,17 @@ def make_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> Clip
     inside = (boxes[..., :2].abs() < options.scene.size / 2).all(-1)
     present = valid & inside & valid[:, :1]
     images, boxes, present = _mismatch(images, boxes, present, options.mismatched, rng)
-    return ClipBatch(images.permute(0, 4, 1, 2, 3), boxes, present)
+    return ClipBatch(images.permute(0, 4, 1, 2, 3), boxes, present, _believed(boxes, present, rng))
+
+
+def _believed(boxes: Tensor, present: Tensor, rng: Rng) -> Tensor:
+    """What a tracker takes for true: off by some hundredths of the size, and now and then by much more."""
+    spread = np.where(rng.random((*present.shape, 1)) < _CARELESS, 0.25, 0.05)
+    off = rng.normal(0, 1, (*present.shape, 4)) * spread
+    off_device = torch.from_numpy(off).float().to(boxes.device)
+    centre = boxes[..., :2] + off_device[..., :2] * boxes[..., 2:]
+    believed = torch.cat([centre, boxes[..., 2:] * off_device[..., 2:].exp()], -1)
+    return torch.where(present[..., None], believed, torch.nan)
 
 
 def _draw_scene(bank: Bank, scene: Scene, n: int, options: SceneOptions) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -25,11 +25,13 @@ class TrainingBatch:
         clip: (B, C, K, S, S) pictures, or features of the frozen blocks.
         boxes: (B, K, 4) cx, cy, w, h in pixels from the middle.
         present: (B, K) bool.
+        believed: (B, K, 4) boxes that the memory learns from, NaN where it does not.
     """
 
     clip: Tensor
     boxes: Tensor
     present: Tensor
+    believed: Tensor
 
 
 def training_batches(
@@ -47,7 +49,9 @@ def training_batches(
         for place in range(skip, per_round):
             part, batch = divmod(place, recipe.round_batches)
             rows = _order(recipe, number, part)[batch]
-            yield TrainingBatch(clips.clip[rows].float(), clips.boxes[rows], clips.present[rows])
+            yield TrainingBatch(
+                clips.clip[rows].float(), clips.boxes[rows], clips.present[rows], clips.believed[rows]
+            )
         number, skip = number + 1, 0
 
 
@@ -58,8 +62,8 @@ def _draw_round(network: CompactNetwork, bank: Bank, recipe: Recipe, number: int
         clip = drawn.clip.to(torch.uint8)  # what a camera gives; also a quarter of the memory
         if recipe.frozen_blocks is not None:
             clip = _frozen_features(network, clip, recipe)
-        parts.append(ClipBatch(clip, drawn.boxes, drawn.present))
-    return ClipBatch(*(torch.cat([getattr(p, name) for p in parts]) for name in ("clip", "boxes", "present")))
+        parts.append(replace(drawn, clip=clip))
+    return ClipBatch(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(ClipBatch)))
 
 
 @torch.no_grad()

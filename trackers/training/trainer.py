@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.models.backbone import load_imagenet
@@ -71,7 +72,8 @@ def new_network(recipe: Recipe, *, initial: Path | None = None) -> CompactNetwor
     if initial is not None:
         tensors = read_state_dict(initial)
         own = network.state_dict()
-        load_strictly(network, {k: v for k, v in own.items() if ".calibration." in k} | tensors, str(initial))
+        calibrations = {k: v for k, v in own.items() if ".calibration." in k}
+        load_strictly(network, calibrations | _grown(tensors, own), str(initial))
     elif recipe.imagenet:
         load_imagenet(network.backbone, _published_backbone())
     if recipe.frozen_blocks is not None:
@@ -81,6 +83,15 @@ def new_network(recipe: Recipe, *, initial: Path | None = None) -> CompactNetwor
         for block in network.backbone.blocks:
             block.get_submodule("depthwise").requires_grad_(False)
     return network
+
+
+def _grown(tensors: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights for a head that sees more: what it does not yet know to use gets zeros."""
+    name = "head.fuse.0.weight"
+    if name not in tensors or name not in own:
+        return tensors
+    missing = own[name].shape[1] - tensors[name].shape[1]
+    return tensors | {name: F.pad(tensors[name], (0, 0, 0, 0, 0, max(0, missing)))}
 
 
 def _published_backbone() -> dict[str, Tensor]:
@@ -209,7 +220,7 @@ class Trainer:
         bfloat16 = self.recipe.precision == "bfloat16"
         with torch.autocast(batch.clip.device.type, torch.bfloat16, enabled=bfloat16):
             features = self.network.features(batch.clip, blocks_done=self.recipe.frozen_blocks)
-        prediction = self.network.compare(features.float(), batch.boxes[:, 0])
+        prediction = self.network.compare(features.float(), batch.boxes[:, 0], believed=batch.believed)
         loss = losses(prediction, batch.boxes[:, 1:].flatten(0, 1), batch.present[:, 1:].flatten())
         (loss.score + options.box_weight * loss.box).backward()
         self.team.average(p.grad for p in self.network.parameters())
