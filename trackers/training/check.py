@@ -72,8 +72,11 @@ def check_packed(folder: Path) -> Report:
     """Decode everything that was packed."""
     report = Report()
     groups = read_index(folder)["groups"]
-    for item in read_items(folder):
-        report.add(groups[item.group]["name"], item.image, [] if item.box is None else [item.box])
+    for item, where in read_items(folder):
+        if item is None:
+            report.faults.append(f"{folder}, {where}: a broken picture; pack again")
+        else:
+            report.add(groups[item.group]["name"], item.image, [] if item.box is None else [item.box])
     return report
 
 

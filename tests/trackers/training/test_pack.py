@@ -14,6 +14,7 @@ from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.check import check_packed, check_raw
 from onlinetada.trackers.training.cutouts import cut_out, largest_object
 from onlinetada.trackers.training.pack import SourceOptions, pack, region_around
+from onlinetada.trackers.training.pictures import Pictures
 from onlinetada.trackers.training.shards import read_index, read_items
 
 
@@ -28,8 +29,8 @@ def test_index_counts_and_leaves_out(packed: Path) -> None:
 
 
 def test_boxes_of_regions_lie_on_the_target(packed: Path) -> None:
-    for item in read_items(packed):
-        if item.kind in ("track", "boxed"):
+    for item, _ in read_items(packed):
+        if item is not None and item.kind in ("track", "boxed"):
             assert item.box is not None
             x, y, w, h = item.box
             b, g, r = item.image[int(y + h / 2), int(x + w / 2)].astype(int)
@@ -59,8 +60,8 @@ def test_second_pack_into_the_same_folder_is_refused(raw: Path, packed: Path) ->
 def test_missing_shard_is_named(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "p"
     pack([SourceOptions("s", "stills", "stills", "none")], root=raw, out=out, report=lambda line: None)
-    (out / "shard-00000.npz").unlink()
-    with pytest.raises(InputError, match=r"shard-00000\.npz: missing"):
+    (out / "shard-00000.bin").unlink()
+    with pytest.raises(InputError, match=r"shard-00000\.bin: missing"):
         list(read_items(out))
     (out / "index.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(InputError, match="format 99"):
@@ -68,7 +69,8 @@ def test_missing_shard_is_named(raw: Path, tmp_path: Path) -> None:
 
 
 def test_bank_holds_the_pixels(bank: Bank, packed: Path) -> None:
-    items = sorted(read_items(packed), key=lambda i: (i.group, i.frame))
+    items = sorted((item for item, _ in read_items(packed) if item is not None), key=lambda i: (i.group, i.frame))
+    assert isinstance(bank.pictures, Pictures)
     pixels = bank.pictures.pixels.numpy().view(np.uint8).reshape(-1, 4)
     for row in (0, 11, len(items) - 1):
         begin, h, w = (int(v[row]) for v in (bank.pictures.begin, bank.pictures.height, bank.pictures.width))
