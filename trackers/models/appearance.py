@@ -48,7 +48,8 @@ def part_features(features: Tensor, boxes: Tensor, stride: int) -> Tensor:
     Returns:
         (B, 25, C).
     """
-    offsets = torch.tensor(PART_OFFSETS, device=features.device, dtype=torch.float32)
+    # made on the device: copying them there would make the host wait
+    offsets = torch.linspace(PART_OFFSETS[0], PART_OFFSETS[-1], len(PART_OFFSETS), device=features.device)
     step_y, step_x = torch.meshgrid(offsets, offsets, indexing="ij")
     steps = torch.stack([step_x, step_y], -1)  # (5, 5, 2)
     points = boxes[:, None, None, :2] + steps * boxes[:, None, None, 2:] / 2
@@ -79,5 +80,6 @@ def target_filter(features: Tensor, prior: Tensor, ridge: Tensor) -> Tensor:
         weighted = design * (weight / weight.sum(1, keepdim=True))[..., None]
         gram = weighted.transpose(1, 2) @ design
         gram = gram + ridge.float() * torch.eye(gram.shape[-1], device=gram.device)
-        solution: Tensor = torch.linalg.solve(gram, weighted.transpose(1, 2) @ answer[..., None])
+        # the plain function makes the host wait for the device, to see whether it failed; with a ridge it cannot
+        solution: Tensor = torch.linalg.solve_ex(gram, weighted.transpose(1, 2) @ answer[..., None])[0]
     return solution[..., 0]

@@ -119,9 +119,7 @@ def _lay(
         part = slice(i, i + step)
         below = canvas.index_select(0, rows[part])
         some_gain = None if gain is None else gain[part]
-        painted, cover = brush(
-            below, pictures.pixels, *(v[part] for v in where), maps[part], some_gain, layer.mirrored
-        )
+        painted, cover = brush(below, pictures.pixels, *(v[part] for v in where), maps[part], some_gain, layer.mirrored)
         canvas.index_copy_(0, rows[part], painted)
         covers.append(cover)
     return canvas, torch.cat(covers)
