@@ -74,7 +74,8 @@ def _new_trainer(args: argparse.Namespace, recipe: AnyRecipe, processes: Team, d
     from onlinetada.trackers.training.session import LOG
     from onlinetada.trackers.training.trainer import Trainer
 
-    if processes.leads and not args.resume and (args.out / LOG).exists():
+    begun = any((args.out / name).exists() for name in (LOG, "checkpoint"))
+    if processes.leads and not args.resume and begun:
         raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
     initial = None if recipe.initial is None else args.config.parent / recipe.initial
     own = getattr(recipe, "imagenet", None)  # a file in tctrack recipes
@@ -100,7 +101,8 @@ def _clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[Hel
     from onlinetada.trackers.training.validation import held_out_clips
 
     about = load_config(material, Material)
-    held_out = held_out_clips(about.sources, root, left_out(about, material))
+    held_out = held_out_clips(about.sources, root, left_out(about, material)) if about.leave_out else []
+    held_out += held_out_clips(about.validate, root)
     if not held_out:
         raise InputError(f"{root}: none of the validation clips of {material} lies there")
     return held_out, held_out_clips(about.compare, root)

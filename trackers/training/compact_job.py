@@ -33,7 +33,7 @@ class CompactJob:
 
     model = "compact"
     begins_with = ""
-    parts = ("score_loss", "box_loss", "iou")
+    parts: tuple[str, ...] = ("score_loss", "box_loss", "iou")
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

@@ -88,8 +88,7 @@ class Trainer:
         compiled: bool = False,
         ahead: int | None = None,
     ) -> None:
-        known = isinstance(recipe, Recipe | TCTrackRecipe)
-        self.job: Job = job_for(recipe, initial=initial) if known else recipe
+        self.job: Job = job_for(recipe, initial=initial) if isinstance(recipe, Recipe | TCTrackRecipe) else recipe
         self.recipe, self.bank, self.folder = self.job.recipe, bank, folder
         self.team = team or Team()
         device = bank.pictures.device

@@ -35,11 +35,11 @@ class TCTrackJob:
         pretrained: whether the training begins with weights of the whole network.
     """
 
-    parts = ("score_loss", "box_loss", "iou_loss", "iou")
+    parts: tuple[str, ...] = ("score_loss", "box_loss", "iou_loss", "iou")
 
     def __init__(self, recipe: TCTrackRecipe, *, backbone: Path | None = None, pretrained: bool = False) -> None:
         self.recipe = recipe
-        self.model = recipe.model
+        self.model: str = recipe.model
         self.seed = recipe.seed
         self.clip_norm, self.ema = recipe.schedule.clip_norm, recipe.schedule.ema
         self.frames_a_step = recipe.sampling.samples

@@ -21,6 +21,7 @@ _SURELY_BOXED = 0.8
 _DROPPED = 1 / 1.2
 _NEGATIVES_A_POSITIVE = 2
 _NEGATIVES_WITHOUT_TARGET = 16
+_LARGEST_CODE = 0.99
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def losses(maps: TCTrackMaps, targets: Targets, cells: Tensor, options: LossOpti
     coded = maps.loc[:, -1].flatten(2)
     two_way = _two_way(logits, targets)
     one_way = F.binary_cross_entropy_with_logits(score, targets.central)
-    left, right, top, bottom = decode_sides(coded).unbind(1)
+    left, right, top, bottom = decode_sides(_in_range(coded)).unbind(1)
     x, y = cells[:, 0], cells[:, 1]
     answers = torch.stack([x - left, y - top, x + right, y + bottom], -1)  # (B, N, 4) raw: sides may have crossed
     weight = targets.box_weight
@@ -124,9 +125,14 @@ def losses(maps: TCTrackMaps, targets: Targets, cells: Tensor, options: LossOpti
     return options.box * boxes + options.score * scores, torch.stack([scores, boxes, iou_loss, mean]).detach()
 
 
+def _in_range(coded: Tensor) -> Tensor:
+    """Coded distances cut to what decodes, with gradients as if they were not: what left the range can come back."""
+    return coded + (coded.clamp(-_LARGEST_CODE, _LARGEST_CODE) - coded).detach()
+
+
 def _two_way(logits: Tensor, targets: Targets) -> Tensor:
     """Cross entropy, target cells and chosen background cells counting half each."""
-    background, target = -logits.log_softmax(1).unbind(1)
+    background, target = logits.log_softmax(1).neg().unbind(1)
     wrong_target = (target * targets.positive).sum() / targets.positive.sum().clamp(min=1)
     wrong_background = (background * targets.negative).sum() / targets.negative.sum().clamp(min=1)
     return (wrong_target + wrong_background) / 2
