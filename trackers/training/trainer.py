@@ -213,12 +213,13 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.job.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-        self._update_average()
+        self.update_average()
         self.iteration += 1
         return torch.cat([parts.detach(), norm.detach()[None]])
 
     @torch.no_grad()
-    def _update_average(self) -> None:
+    def update_average(self) -> None:
+        """Take the weights of now into the averaged ones."""
         keep = min(self.job.ema, (1 + self.iteration) / (10 + self.iteration))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         torch._foreach_copy_(list(self.average.buffers()), list(self.network.buffers()))
