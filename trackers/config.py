@@ -21,18 +21,28 @@ def load_config(path: Path, kind: type[T]) -> T:
     Raises:
         InputError: no such file, not YAML, an unknown key (the nearest one is named), a missing key, a wrong type.
     """
+    values = read_yaml(path)
+    try:
+        return from_values(kind, values)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def read_yaml(path: Path) -> object:
+    """The plain values in a YAML file.
+
+    Raises:
+        InputError: no such file, or not YAML.
+    """
     import yaml
 
     if not path.exists():
         raise InputError(f"{path}: no such configuration")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values: object = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    try:
-        return from_values(kind, values)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+    return values
 
 
 def from_values(kind: type[T], values: object, where: str = "") -> T:

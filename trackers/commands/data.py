@@ -35,8 +35,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _pack(args: argparse.Namespace) -> int:
     from onlinetada.trackers.config import load_config
-    from onlinetada.trackers.training.pack import Material, left_out, pack
+    from onlinetada.trackers.training.pack import Material, Region, left_out, pack
 
     material = load_config(args.material, Material)
-    pack(material.sources, root=args.root, out=args.out, leave_out=left_out(material, args.material))
+    region = Region(material.region, material.region_side_px)
+    pack(material.sources, root=args.root, out=args.out, leave_out=left_out(material, args.material), region=region)
     return 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onlinetada.trackers.training.trainer import Progress, Trainer
+    from onlinetada.trackers.training.jobs import AnyRecipe
+    from onlinetada.trackers.training.parallel import Team
+    from onlinetada.trackers.training.trainer import Trainer
     from onlinetada.trackers.training.validation import HeldOut
 
 
@@ -23,63 +23,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop then, with a checkpoint")
     parser.add_argument("--root", type=Path, help="folder of the raw data: validate by tracking the held-out clips")
+    parser.add_argument("--backbone", type=Path, help="ImageNet weights of the AlexNet, for tctrack recipes")
+    parser.add_argument(
+        "--pictures",
+        choices=("device", "host", "disk"),
+        default="device",
+        help="where the pixels are kept: decoded in the memory of the device or of the host, or in the shards",
+    )
+    parser.add_argument("--compile", action="store_true", help="torch.compile; what it makes is kept for later runs")
+    parser.add_argument("--tensorboard", action="store_true", help="write OUT/tensorboard too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Train; ``--out`` gets ``log.jsonl``, ``checkpoint/``, ``sheets/`` and, at the end, weights with their card."""
-    from onlinetada.errors import InputError
-    from onlinetada.trackers.config import load_config
-    from onlinetada.trackers.training.bank import load_bank
+    from onlinetada.trackers.training.jobs import load_recipe
     from onlinetada.trackers.training.parallel import team
-    from onlinetada.trackers.training.recipe import Recipe
     from onlinetada.trackers.training.release import release
-    from onlinetada.trackers.training.trainer import Trainer
+    from onlinetada.trackers.training.session import Session, open_board
 
-    recipe = load_config(args.config, Recipe)
+    recipe = load_recipe(args.config)
     _check_device(args.device)
-    clips = None if args.root is None else _clips_to_track(args.config.parent / recipe.material, args.root)
-    initial = None if recipe.initial is None else args.config.parent / recipe.initial
+    held_out, compare = _clips_to_track(args.config.parent / recipe.material, args.root) if args.root else ([], [])
     with team(args.device) as (processes, device):
-        if processes.leads and not args.resume and (args.out / "log.jsonl").exists():
-            raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
-        bank = load_bank(args.data, device)
-        trainer = Trainer(recipe, bank, args.out, initial=initial, resume=args.resume, team=processes)
-        _train(trainer, args.out, args.max_minutes * 60)
+        trainer = _new_trainer(args, recipe, processes, device)
+        board = open_board(args.out / "tensorboard") if args.tensorboard and processes.leads else None
+        Session(trainer, args.out, held_out, board, say=_say).run(args.max_minutes * 60)
     if not trainer.team.leads:
         return 0
     if trainer.iteration < recipe.iterations:
         print(f"stopped at iteration {trainer.iteration} of {recipe.iterations}; go on with --resume")
         return 0
-    path = args.out / f"{recipe.name}.safetensors"
-    card = release(trainer.average, path, recipe=recipe, training=trainer.summary(), terms=bank.terms, clips=clips)
+    path = args.out / f"{recipe.name or trainer.job.model}.safetensors"
+    card = release(
+        trainer.average,
+        path,
+        recipe=recipe,
+        training=trainer.summary(),
+        terms=trainer.bank.terms,
+        clips=(held_out, compare) if held_out else None,
+    )
     print(f"weights: {path} ({card['file_bytes'] / 1e6:.1f} MB), card: {path.with_suffix('.json')}")
     return 0
 
 
-def _train(trainer: Trainer, out: Path, max_s: float) -> None:
-    from onlinetada.trackers.training.sheets import prediction_sheet, write_picture
+def _new_trainer(args: argparse.Namespace, recipe: AnyRecipe, processes: Team, device: str) -> Trainer:
+    from onlinetada.errors import InputError
+    from onlinetada.trackers.training.bank import load_bank
+    from onlinetada.trackers.training.compiling import use_compiler_cache
+    from onlinetada.trackers.training.jobs import job_for
+    from onlinetada.trackers.training.session import LOG
+    from onlinetada.trackers.training.trainer import Trainer
 
-    if not trainer.team.leads:
-        trainer.run(max_s=max_s, report=lambda progress: None)
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / "log.jsonl").open("a", encoding="utf-8") as log:
+    begun = any((args.out / name).exists() for name in (LOG, "checkpoint"))
+    if processes.leads and not args.resume and begun:
+        raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
+    initial = None if recipe.initial is None else args.config.parent / recipe.initial
+    own = getattr(recipe, "imagenet", None)  # a file in tctrack recipes
+    backbone = args.backbone or (args.config.parent / own if isinstance(own, str) else None)
+    job = job_for(recipe, backbone=backbone, initial=initial)
+    if job.begins_with and processes.leads:
+        print(f"{job.model}: {job.begins_with}")
+    if args.compile:
+        use_compiler_cache()
+    bank = load_bank(args.data, device, place=args.pictures)
+    return Trainer(job, bank, args.out, initial=initial, resume=args.resume, team=processes, compiled=args.compile)
 
-        def report(progress: Progress) -> None:
-            log.write(json.dumps(dataclasses.asdict(progress)) + "\n")
-            log.flush()
-            print(
-                f"{progress.iteration:6d}/{trainer.recipe.iterations}  score {progress.score_loss:.4f}  "
-                f"box {progress.box_loss:.4f}  iou {progress.iou:.3f}  {progress.search_frames_per_s:.0f} frames/s  "
-                f"{progress.remaining_s / 60:.0f} min left",
-                flush=True,
-            )
 
-        def look(iteration: int) -> None:
-            sheet = prediction_sheet(trainer.average, trainer.sample())
-            write_picture(sheet, out / "sheets" / f"{iteration:06d}.png")
-
-        trainer.run(max_s=max_s, report=report, at_checkpoint=look)
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[HeldOut]]:
@@ -90,7 +101,8 @@ def _clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[Hel
     from onlinetada.trackers.training.validation import held_out_clips
 
     about = load_config(material, Material)
-    held_out = held_out_clips(about.sources, root, left_out(about, material))
+    held_out = held_out_clips(about.sources, root, left_out(about, material)) if about.leave_out else []
+    held_out += held_out_clips(about.validate, root)
     if not held_out:
         raise InputError(f"{root}: none of the validation clips of {material} lies there")
     return held_out, held_out_clips(about.compare, root)

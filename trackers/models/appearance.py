@@ -104,5 +104,6 @@ def _normal_equations(features: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
 
 def _solve(gram: Tensor, moment: Tensor, ridge: Tensor) -> Tensor:
     gram = gram + ridge * torch.eye(gram.shape[-1], device=gram.device)
-    solution: Tensor = torch.linalg.solve(gram, moment[..., None])
+    # the plain function makes the host wait for the device, to see whether it failed; with a ridge it cannot
+    solution: Tensor = torch.linalg.solve_ex(gram, moment[..., None])[0]
     return solution[..., 0]

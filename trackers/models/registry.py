@@ -97,16 +97,21 @@ def _build_compact(_quirks: Any, card: Mapping[str, Any]) -> nn.Module:
         raise InputError(f"the model card describes no compact network: {error}") from None
 
 
-def _build_tctrack(quirks: Any, _card: Mapping[str, Any]) -> nn.Module:
+def _build_tctrack(quirks: Any, card: Mapping[str, Any]) -> nn.Module:
     from onlinetada.trackers.models.tctrack import TCTrack
 
-    return TCTrack(quirks=quirks)
+    return TCTrack(quirks=_trained_quirks(quirks, card))
 
 
-def _build_tctrackpp(quirks: Any, _card: Mapping[str, Any]) -> nn.Module:
+def _build_tctrackpp(quirks: Any, card: Mapping[str, Any]) -> nn.Module:
     from onlinetada.trackers.models.tctrack import TCTrack
 
-    return TCTrack(plus_plus=True, quirks=quirks)
+    return TCTrack(plus_plus=True, quirks=_trained_quirks(quirks, card))
+
+
+def _trained_quirks(quirks: Any, card: Mapping[str, Any]) -> Any:
+    """What is asked for; without that, how the card says that the weights were trained."""
+    return card.get("network", {}).get("quirks", quirks) if quirks == "none" else quirks
 
 
 def _load_published(network: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

@@ -201,11 +201,21 @@ def decode_boxes(loc: Tensor, cells: Tensor) -> Tensor:
     Returns:
         (B, N, 4) cx, cy, w, h in pixels; the centre follows from the raw sides, which then become at least 1.
     """
-    loc = torch.where(loc <= -1, -0.99, torch.where(loc >= 1, 0.99, loc))
-    distance = REACH * torch.atanh(loc)
-    left_top, right_bottom = distance[..., 0::2], distance[..., 1::2]
+    sides = decode_sides(loc)
+    left_top, right_bottom = sides[..., 0::2], sides[..., 1::2]
     size = left_top + right_bottom
     return torch.cat([cells - left_top + size / 2, size.clamp(min=1)], -1)
+
+
+def decode_sides(loc: Tensor) -> Tensor:
+    """Distances in pixels of coded ones, of any shape."""
+    loc = torch.where(loc <= -1, -0.99, torch.where(loc >= 1, 0.99, loc))
+    return REACH * torch.atanh(loc)
+
+
+def encode_sides(distance: Tensor) -> Tensor:
+    """What ``decode_sides`` decodes."""
+    return torch.tanh(distance / REACH)
 
 
 def _unused_conv() -> nn.Sequential:

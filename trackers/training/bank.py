@@ -1,45 +1,24 @@
-"""All training pictures as raw pixels in the memory of one device, and tables of what they show."""
+"""All training pictures, wherever their pixels are, and tables of what they show."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from onlinetada.errors import InputError
-from onlinetada.trackers.training.shards import KINDS, Item, Kind, read_index, read_items
+from onlinetada.trackers.training.pictures import Pictures, Pixels, Place, Store, Streamed
+from onlinetada.trackers.training.shards import KINDS, Kind, Table, decode, open_shards, read_index, read_table
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """N pictures of any size, one behind the other.
-
-    Attributes:
-        pixels: (P,) int32, each the four bytes R, G, B, A; one look-up fetches a whole pixel.
-        begin: (N,) index of a picture's first pixel.
-        height: (N,) in pixels.
-        width: (N,) in pixels.
-        mean: (N, 3) mean colour, which fills what lies outside.
-    """
-
-    pixels: Tensor
-    begin: Tensor
-    height: Tensor
-    width: Tensor
-    mean: Tensor
-
-    @property
-    def device(self) -> torch.device:
-        """Where the pixels are."""
-        return self.pixels.device
+_MOST_THREADS = 16
 
 
 @dataclass(frozen=True)
@@ -58,13 +37,15 @@ class Bank:
 
     Attributes:
         pictures: the pixels.
+        frame: (N,) number within its clip.
         shape: (N, 2) width and height.
         box: (N, 4) x, y, w, h of the target; for cut-outs the tight box of what is opaque; NaN without.
         sources: kind of picture -> the data sets that have such.
         terms: data set -> its terms, for the card of what is trained on it.
     """
 
-    pictures: Pictures
+    pictures: Store
+    frame: Ints
     shape: Floats
     box: Floats
     sources: dict[Kind, tuple[Source, ...]]
@@ -76,61 +57,64 @@ class Bank:
         return np.concatenate(spans) if spans else np.zeros(0, np.int64)
 
 
-def load_bank(folder: Path, device: torch.device | str) -> Bank:
-    """Decode packed material onto a device.
+def load_bank(folder: Path, device: torch.device | str, *, place: Place = "device") -> Bank:
+    """Open packed material.
+
+    Args:
+        folder: made by ``pack``.
+        device: that draws.
+        place: where the pixels are kept: decoded on the device, decoded in the host's memory, or as they are on disk.
+            The last two take a batch's pictures to the device when it is drawn.
 
     Raises:
-        InputError: the folder holds no packed material, or nothing to train on.
+        InputError: the folder holds no packed material, a broken picture, or nothing to train on.
     """
-    index = read_index(folder)
-    items = sorted(read_items(folder), key=lambda i: (i.group, i.frame))
-    if not items:
+    index, table = read_index(folder), read_table(folder)
+    if not len(table):
         raise InputError(f"{folder}: the packed material is empty")
+    table = table.take(np.lexsort((table.frame, table.group)))
     about = index["sources"]
-    sources: dict[Kind, tuple[Source, ...]] = {}
-    for kind in KINDS:
-        by_source: dict[str, dict[int, list[int]]] = {}
-        for row, item in enumerate(items):
-            if item.kind == kind:
-                name = index["groups"][item.group]["source"]
-                by_source.setdefault(name, {}).setdefault(item.group, []).append(row)
-        sources[kind] = tuple(_source(name, about[name]["weight"], groups) for name, groups in by_source.items())
+    group_source = np.array([g["source"] for g in index["groups"]])
+    sources = {kind: _sources(table, number, group_source, about) for number, kind in enumerate(KINDS)}
     return Bank(
-        pictures=_pictures(items, device),
-        shape=np.array([i.image.shape[1::-1] for i in items], np.float64),
-        box=np.array([_known_box(i) for i in items], np.float64),
+        pictures=_store(folder, table, torch.device(device), place),
+        frame=table.frame,
+        shape=table.size.astype(np.float64),
+        box=table.box,
         sources=sources,
         terms={name: about[name]["terms"] for name in about},
     )
 
 
-def _source(name: str, weight: float, groups: dict[int, list[int]]) -> Source:
-    rows = list(groups.values())
-    return Source(name, weight, np.array([r[0] for r in rows], np.int64), np.array([len(r) for r in rows], np.int64))
+def _sources(table: Table, kind: int, group_source: npt.NDArray[Any], about: Mapping[str, Any]) -> tuple[Source, ...]:
+    """The data sets that have pictures of a kind; the table is sorted by group."""
+    rows = np.flatnonzero(table.kind == kind)
+    groups, begin, length = np.unique(table.group[rows], return_index=True, return_counts=True)
+    names = group_source[groups]
+    found = []
+    for name in dict.fromkeys(names.tolist()):
+        own = names == name
+        found.append(Source(name, about[name]["weight"], rows[begin[own]], length[own]))
+    return tuple(found)
 
 
-def _pictures(items: list[Item], device: torch.device | str) -> Pictures:
-    sizes = np.array([i.image.shape[0] * i.image.shape[1] for i in items], np.int64)
-    begin = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    pixels = np.empty((int(sizes.sum()), 4), np.uint8)
-    mean = np.empty((len(items), 3), np.float32)
-    for row, item in enumerate(items):
-        code = cv2.COLOR_BGRA2RGBA if item.image.shape[2] == 4 else cv2.COLOR_BGR2RGBA
-        flat = cv2.cvtColor(item.image, code).reshape(-1, 4)
-        pixels[begin[row] : begin[row] + len(flat)] = flat
-        mean[row] = flat[::37, :3].mean(0)
-    return Pictures(
-        pixels=torch.from_numpy(pixels.view(np.int32)[:, 0]).to(device),
-        begin=torch.from_numpy(begin).to(device),
-        height=torch.tensor([i.image.shape[0] for i in items], device=device),
-        width=torch.tensor([i.image.shape[1] for i in items], device=device),
-        mean=torch.from_numpy(mean).to(device),
-    )
+def _store(folder: Path, table: Table, device: torch.device, place: Place) -> Store:
+    shards = open_shards(folder)
 
+    def read(number: int) -> Pixels:
+        pixels = decode(np.asarray(shards[table.shard[number]][table.begin[number] : table.end[number]]))
+        if pixels is None:
+            raise InputError(f"{folder}: picture {number} is broken; find it with: onlinetada data check {folder}")
+        return pixels
 
-def _known_box(item: Item) -> tuple[float, ...]:
-    if item.kind == "cutout":
-        rows, columns = np.where(item.image[..., 3] > 127)
-        left, top = float(columns.min(initial=0)), float(rows.min(initial=0))
-        return left, top, float(columns.max(initial=1)) + 1 - left, float(rows.max(initial=1)) + 1 - top
-    return item.box or (float("nan"),) * 4
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    if place == "disk":
+        return Streamed(table.size, table.mean, read, device, threads=threads)
+    host = torch.device("cpu")
+    everything, _ = Streamed(table.size, table.mean, read, host, threads=threads).fetch(np.arange(len(table)))
+    if place == "host":
+        pixels, begin = everything.pixels.numpy().view(np.uint8).reshape(-1, 4), everything.begin.numpy()
+        sizes = table.size.prod(1)
+        return Streamed(table.size, table.mean, lambda i: pixels[begin[i] : begin[i] + sizes[i]], device)
+    parts = (everything.pixels, everything.begin, everything.height, everything.width, everything.mean)
+    return Pictures(*(part.to(device) for part in parts))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from onlinetada.errors import InputError
-from onlinetada.trackers.training.bank import Bank
-from onlinetada.trackers.training.render import draw
+from onlinetada.trackers.training.bank import Bank, Floats, Ints
+from onlinetada.trackers.training.pictures import Pictures, upload
+from onlinetada.trackers.training.render import Kernels, draw, plain_kernels
 from onlinetada.trackers.training.scenes import Rng, Scene, SceneOptions, pasted_scene, real_scene, still_scene
 
-_LUMA = (0.3, 0.59, 0.11)
 _CARELESS = 0.1  # share of frames on which what is believed is far off
 
 
@@ -60,11 +60,52 @@ class ClipBatch:
     believed: Tensor
 
 
-def make_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> ClipBatch:
+def make_batch(
+    bank: Bank, options: BatchOptions, seed: tuple[int, ...], *, kernels: Kernels | None = None
+) -> ClipBatch:
     """One batch. The same seed gives the same batch."""
+    return render(bank, plan_batch(bank, options, seed), kernels=kernels)
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Everything about a batch but its pixels, on the host. Row b is clip b after shuffling, but in ``scenes``.
+
+    Attributes:
+        options: what was asked for.
+        scenes: how many clips, and what is to be seen in them.
+        order: (B,) where a clip comes from in the scenes put behind each other.
+        gain: (B, K, 3) contrast a colour.
+        offset: (B, K, 1) brightness.
+        grey: (B,) 1 where the colour goes.
+        noise: (B,) standard deviation.
+        softened: (B,) clips in a random order, of which each eighth loses sharpness in another way.
+        mismatched: clips that get the first frame of the clip before them.
+        error: (B, K, 4) how far off a tracker's boxes are: centre in sizes, log of the size.
+        grain_seed: of the noise.
+    """
+
+    options: BatchOptions
+    scenes: tuple[tuple[int, Scene], ...]
+    order: Ints
+    gain: Floats
+    offset: Floats
+    grey: Floats
+    noise: Floats
+    softened: Ints
+    mismatched: Ints
+    error: Floats
+    grain_seed: int
+
+
+def plan_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> BatchPlan:
+    """Draw by chance what a batch shows. Touches no pixel and no device.
+
+    Raises:
+        InputError: the material has nothing for a kind of clip that is asked for.
+    """
     rng = np.random.default_rng(seed)
-    device = bank.pictures.device
-    generator = torch.Generator(device).manual_seed(int(rng.integers(2**62)))
+    grain_seed = int(rng.integers(2**62))
     makers: list[tuple[Callable[[Bank, int, SceneOptions, Rng], Scene], int, bool]] = [
         (pasted_scene, options.pasted, bool(bank.sources["cutout"])),
         (still_scene, options.still, bool(bank.sources["still"] or bank.sources["boxed"])),
@@ -73,34 +114,74 @@ def make_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> Clip
     for maker, count, possible in makers:
         if count and not possible:
             raise InputError(f"the packed material has nothing for {maker.__name__}; set its count to 0")
-    drawn = [_draw_scene(bank, maker(bank, n, options.scene, rng), n, options.scene) for maker, n, _ in makers if n]
-    images, boxes, valid = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-    order = torch.from_numpy(rng.permutation(options.clips)).to(device)
-    images, boxes, valid = images[order], boxes[order], valid[order]
-    images = _degrade(_recolour(images, rng, generator), rng)
-    inside = (boxes[..., :2].abs() < options.scene.size / 2).all(-1)
+    scenes = tuple((n, maker(bank, n, options.scene, rng)) for maker, n, _ in makers if n)
+    b, k = options.clips, options.scene.frames + 1
+    order = rng.permutation(b)
+    # light and colour: partly the same for a whole clip, partly changing from frame to frame
+    of_clip = rng.normal(0, 0.15, (b, 1, 1)) + rng.normal(0, 0.06, (b, 1, 3))
+    of_frame = rng.normal(0, 0.05, (b, k, 1)) + rng.normal(0, 0.02, (b, k, 3))
+    return BatchPlan(
+        options=options,
+        scenes=scenes,
+        order=order,
+        gain=np.exp(of_clip + of_frame),
+        offset=rng.normal(0, 18, (b, 1, 1)) + rng.normal(0, 6, (b, k, 1)),
+        grey=(rng.random(b) < 0.12).astype(float),
+        noise=(rng.random(b) < 0.5) * rng.uniform(0, 7, b),
+        softened=rng.permutation(b),
+        mismatched=np.flatnonzero(rng.random(b) < options.mismatched),
+        error=rng.normal(0, 1, (b, k, 4)) * np.where(rng.random((b, k, 1)) < _CARELESS, 0.25, 0.05),
+        grain_seed=grain_seed,
+    )
+
+
+def render(bank: Bank, plan: BatchPlan, *, kernels: Kernels | None = None) -> ClipBatch:
+    """Draw a batch on the bank's device. The host only hands out work and waits for nothing."""
+    kernels = kernels or plain_kernels()
+    device, scene = bank.pictures.device, plan.options.scene
+    pictures, scenes = _fetched(bank, plan.scenes)
+    drawn = [_draw_scene(pictures, s, n, scene, kernels) for n, s in scenes]
+    order = upload(plan.order, device)
+    images, boxes, valid = (torch.cat(parts).index_select(0, order) for parts in zip(*drawn, strict=True))
+    light = (plan.gain, plan.offset, plan.grey, plan.noise)
+    generator = torch.Generator(device).manual_seed(plan.grain_seed)
+    grain = torch.randn(images.shape, generator=generator, device=device)
+    images = kernels.recolour(images, *(upload(v.astype(np.float32), device) for v in light), grain)
+    images = _degrade(images, plan.softened)
+    inside = (boxes[..., :2].abs() < scene.size / 2).all(-1)
     present = valid & inside & valid[:, :1]
-    images, boxes, present = _mismatch(images, boxes, present, options.mismatched, rng)
-    return ClipBatch(images.permute(0, 4, 1, 2, 3), boxes, present, _believed(boxes, present, rng))
+    images, boxes, present = _mismatch(images, boxes, present, plan.mismatched)
+    believed = _believed(boxes, present, upload(plan.error.astype(np.float32), device))
+    return ClipBatch(images.permute(0, 4, 1, 2, 3), boxes, present, believed)
 
 
-def _believed(boxes: Tensor, present: Tensor, rng: Rng) -> Tensor:
+def _believed(boxes: Tensor, present: Tensor, error: Tensor) -> Tensor:
     """What a tracker takes for true: off by some hundredths of the size, and now and then by much more."""
-    spread = np.where(rng.random((*present.shape, 1)) < _CARELESS, 0.25, 0.05)
-    off = rng.normal(0, 1, (*present.shape, 4)) * spread
-    off_device = torch.from_numpy(off).float().to(boxes.device)
-    centre = boxes[..., :2] + off_device[..., :2] * boxes[..., 2:]
-    believed = torch.cat([centre, boxes[..., 2:] * off_device[..., 2:].exp()], -1)
+    centre = boxes[..., :2] + error[..., :2] * boxes[..., 2:]
+    believed = torch.cat([centre, boxes[..., 2:] * error[..., 2:].exp()], -1)
     return torch.where(present[..., None], believed, torch.nan)
 
 
-def _draw_scene(bank: Bank, scene: Scene, n: int, options: SceneOptions) -> tuple[Tensor, Tensor, Tensor]:
+def _fetched(bank: Bank, scenes: Sequence[tuple[int, Scene]]) -> tuple[Pictures, list[tuple[int, Scene]]]:
+    """The pictures that scenes show, on the device, and the scenes with the numbers that these have there."""
+    shown = [layer.pictures for _, scene in scenes for layer in scene.layers]
+    pictures, rows = bank.pictures.fetch(np.concatenate(shown))
+    parts = iter(np.split(rows, np.cumsum([len(s) for s in shown])[:-1]))
+    return pictures, [
+        (n, replace(scene, layers=[replace(layer, pictures=next(parts)) for layer in scene.layers]))
+        for n, scene in scenes
+    ]
+
+
+def _draw_scene(
+    pictures: Pictures, scene: Scene, n: int, options: SceneOptions, kernels: Kernels
+) -> tuple[Tensor, Tensor, Tensor]:
     k, size = options.frames + 1, options.size
-    images, covers = draw(bank.pictures, scene.layers, n * k, size)
+    images, covers = draw(pictures, scene.layers, n * k, size, kernels=kernels)
     if scene.boxes is None:
         corners, valid = outline_boxes(covers[scene.target_layer] > 0.5)
     else:
-        corners = torch.from_numpy(scene.boxes).float().to(images.device)
+        corners = upload(scene.boxes.astype(np.float32), images.device)
         valid = torch.ones(n * k, dtype=torch.bool, device=images.device)
     centre = (corners[:, :2] + corners[:, 2:]) / 2 - size / 2
     boxes = torch.cat([centre, corners[:, 2:] - corners[:, :2]], 1)
@@ -123,28 +204,10 @@ def outline_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(valid[:, None], box, size / 2), valid
 
 
-def _recolour(images: Tensor, rng: Rng, generator: torch.Generator) -> Tensor:
-    """Light, colour and noise, partly the same for a whole clip, partly changing from frame to frame."""
-    b, k = images.shape[:2]
-    device = images.device
-    clip = rng.normal(0, 0.15, (b, 1, 1)) + rng.normal(0, 0.06, (b, 1, 3))
-    frame = rng.normal(0, 0.05, (b, k, 1)) + rng.normal(0, 0.02, (b, k, 3))
-    gain = torch.from_numpy(np.exp(clip + frame)).float().to(device)
-    offset = torch.from_numpy(rng.normal(0, 18, (b, 1, 1)) + rng.normal(0, 6, (b, k, 1))).float().to(device)
-    grey = torch.from_numpy(rng.random(b) < 0.12).to(device)
-    noise = torch.from_numpy((rng.random(b) < 0.5) * rng.uniform(0, 7, b)).float().to(device)
-    luma = (images * torch.tensor(_LUMA, device=device)).sum(-1, keepdim=True)
-    images = torch.where(grey[:, None, None, None, None], luma, images)
-    images = (images - 127) * gain[:, :, None, None] + 127 + offset[:, :, None, None]
-    grain = torch.randn(images.shape, generator=generator, device=device)
-    return (images + grain * noise[:, None, None, None, None]).clamp_(0, 255)
-
-
-def _degrade(images: Tensor, rng: Rng) -> Tensor:
+def _degrade(images: Tensor, order: Ints) -> Tensor:
     """Half of the clips lose sharpness: low resolution (three in eight), motion blur, defocus."""
     b, k = images.shape[:2]
     eighth = max(1, b // 8)
-    order = rng.permutation(b)
     for part, (first_too, soften) in enumerate(
         [
             (True, _low(4)),
@@ -158,7 +221,7 @@ def _degrade(images: Tensor, rng: Rng) -> Tensor:
         rows = order[part * eighth : (part + 1) * eighth]
         if not len(rows):
             break
-        index = torch.from_numpy(rows).to(images.device)
+        index = upload(rows.copy(), images.device)
         begin = 0 if first_too else 1
         chosen = images[index, begin:].flatten(0, 1).permute(0, 3, 1, 2)
         images[index, begin:] = soften(chosen).permute(0, 2, 3, 1).unflatten(0, (len(rows), k - begin))
@@ -178,11 +241,10 @@ def _box_blur(height: int, width: int) -> Callable[[Tensor], Tensor]:
     return lambda x: F.avg_pool2d(x, (height, width), 1, padding, count_include_pad=False)
 
 
-def _mismatch(images: Tensor, boxes: Tensor, present: Tensor, share: float, rng: Rng) -> tuple[Tensor, Tensor, Tensor]:
-    rows = np.flatnonzero(rng.random(len(images)) < share)
+def _mismatch(images: Tensor, boxes: Tensor, present: Tensor, rows: Ints) -> tuple[Tensor, Tensor, Tensor]:
     if len(rows):
-        index = torch.from_numpy(rows).to(images.device)
-        other = torch.roll(torch.arange(len(images), device=images.device), 1)[index]
+        index = upload(rows, images.device)
+        other = upload((rows - 1) % len(images), images.device)
         images[index, 0], boxes[index, 0] = images[other, 0], boxes[other, 0]
-        present[index] = False
+        present = present.index_fill(0, index, False)
     return images, boxes, present

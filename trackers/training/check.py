@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.result import Box, Image
+from onlinetada.trackers.training.clips import Faults
 from onlinetada.trackers.training.readers import open_folder
 from onlinetada.trackers.training.shards import read_index, read_items
 from onlinetada.trackers.training.sheets import TRUTH_COLOUR, draw_box, tile, write_picture
@@ -18,6 +20,8 @@ from onlinetada.trackers.training.sheets import TRUTH_COLOUR, draw_box, tile, wr
 _TILES = 48
 _COLUMNS = 6
 _TILE_SIDE = 240
+_ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND"}
+_TAIL_BYTES = 4096  # some cameras write a little behind the end
 
 
 @dataclass
@@ -72,15 +76,19 @@ def check_packed(folder: Path) -> Report:
     """Decode everything that was packed."""
     report = Report()
     groups = read_index(folder)["groups"]
-    for item in read_items(folder):
-        report.add(groups[item.group]["name"], item.image, [] if item.box is None else [item.box])
+    for item, where in read_items(folder):
+        if item is None:
+            report.faults.append(f"{folder}, {where}: a broken picture; pack again")
+        else:
+            report.add(groups[item.group]["name"], item.image, [] if item.box is None else [item.box])
     return report
 
 
 def check_raw(folder: Path, data_format: str) -> Report:
-    """Read every frame that has a box, and stills without."""
+    """Read every frame that has a box, and stills without. What cannot be read is named, and the rest still read."""
     report = Report()
-    for clip in open_folder(folder, data_format):
+    broken = Faults(collect=True)
+    for clip in open_folder(folder, data_format, broken):
         boxes: dict[int, list[Box]] = {}
         for track in clip.tracks.values():
             for number, box in track.items():
@@ -91,7 +99,21 @@ def check_raw(folder: Path, data_format: str) -> Report:
             read.add(number)
             report.add(f"{clip.name}, frame {number}", image, boxes.get(number, []))
         report.faults += [f"{clip.name}: {line}" for line in _missing(numbers, read)]
+        report.faults += [f"{path}: cut off" for path in clip.files if _is_cut_off(path)]
+    report.faults += broken.found or []
+    if not report.pictures and not report.faults:
+        report.faults.append(f"{folder}: nothing that the format {data_format!r} reads")
     return report
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether a file ends before the picture does: OpenCV shows the rest of a JPEG grey and says nothing."""
+    end = _ENDS.get(path.suffix.lower())
+    if end is None:
+        return False
+    with path.open("rb") as file:
+        file.seek(-min(_TAIL_BYTES, path.stat().st_size), os.SEEK_END)
+        return end not in file.read()
 
 
 def _missing(numbers: list[int], read: set[int]) -> Iterator[str]:

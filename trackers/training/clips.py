@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,6 +29,7 @@ class Clip:
         read: reads chosen frames.
         tracks: target -> frame number -> box (x, y, w, h), frames without a target missing.
         read_mask: frame number and target -> (H, W) uint8, 255 on the target, where there are masks.
+        files: the pictures, where the frames are files of their own.
     """
 
     name: str
@@ -35,6 +37,31 @@ class Clip:
     read: FrameReader
     tracks: Mapping[str, Mapping[int, Box]] = field(default_factory=dict)
     read_mask: Callable[[int, str], Image | None] | None = None
+    files: Sequence[Path] = ()
+
+
+class Faults:
+    """What is wrong with a data set. A reader goes on behind a clip that it cannot read, if faults are collected.
+
+    Attributes:
+        found: one line each; None: the first one is raised.
+    """
+
+    def __init__(self, *, collect: bool = False) -> None:
+        self.found: list[str] | None = [] if collect else None
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Around everything that reads one clip."""
+        try:
+            yield
+        except (InputError, OSError, UnicodeDecodeError, ValueError) as error:
+            if self.found is None:
+                raise
+            self.found.append(" ".join(str(error).split()))
+
+
+STRICT = Faults()
 
 
 def images_in(folder: Path) -> list[Path]:

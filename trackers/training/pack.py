@@ -22,10 +22,21 @@ from onlinetada.trackers.training.shards import Item, ShardWriter
 
 CutoutKind = Literal["none", "masks", "boxes", "grabcut"]
 
-_REGION = 3.53  # side of the kept region over the side of the target with its context
-_REGION_SIDE = 448
 _STILL_SIDE = 352
 _MIN_BOX_SIDE = 5.0
+
+
+@dataclass(frozen=True)
+class Region:
+    """How much is kept around a target.
+
+    Attributes:
+        share: side of the square, in sides of the target with its context.
+        most_px: it is made smaller if it has more pixels a side.
+    """
+
+    share: float = 3.53
+    most_px: int = 448
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,7 @@ class SourceOptions:
         cutouts: where objects to paste come from: "masks", "boxes" (rounded), "grabcut" (photos of one object).
         blobs: number of random blobs cut from each picture, in addition.
         only: if given, only clips whose name matches one of these patterns.
+        leave_out_list: file with names, one a line, relative to the root: clips whose name ends so are left out.
         weight: how often its tracks are drawn, relative to the other sources.
     """
 
@@ -56,6 +68,7 @@ class SourceOptions:
     cutouts: CutoutKind = "none"
     blobs: int = 0
     only: tuple[str, ...] = ("*",)
+    leave_out_list: str | None = None
     weight: float = 1.0
 
     def takes(self, clip: str) -> bool:
@@ -76,12 +89,22 @@ class Material:
     Attributes:
         sources: the data sets.
         leave_out: file that lists the clips kept for validation, relative to this one.
-        compare: sequences to compare trackers on; they are never packed.
+        validate: more data for validation, all of it, never packed.
+        compare: sequences to compare trackers on, never packed.
+        region: side of the kept region around a target, in sides of the target with its context.
+        region_side_px: the kept region is made smaller if it has more pixels a side.
     """
 
     sources: tuple[SourceOptions, ...]
     leave_out: str | None = None
+    validate: tuple[SourceOptions, ...] = ()
     compare: tuple[SourceOptions, ...] = ()
+    region: float = Region.share
+    region_side_px: int = Region.most_px
+
+    def __post_init__(self) -> None:
+        if self.region <= 1 or self.region_side_px < 64:
+            raise InputError("region must be more than 1, region_side_px at least 64")
 
 
 @dataclass(frozen=True)
@@ -102,23 +125,46 @@ def pack(
     root: Path,
     out: Path,
     leave_out: Collection[str] = (),
+    region: Region = Region(),
     report: Callable[[str], None] = print,
 ) -> None:
-    """Pack sources into ``out``; clips named in ``leave_out`` (validation) do not get in."""
+    """Pack sources into ``out``.
+
+    Args:
+        sources: the data sets.
+        root: their paths are relative to it.
+        out: new folder.
+        leave_out: clips (of validation) that do not get in.
+        region: how much is kept around a target.
+        report: gets a line for each source.
+    """
     writer = ShardWriter(out)
     skipped: dict[str, int] = {}
     for source in sources:
+        listed = _listed(source, root)
         for clip in open_folder(root / source.path, source.format):
-            if clip.name in leave_out or not source.takes(clip.name):
+            if clip.name in leave_out or clip.name.rpartition("/")[2] in listed or not source.takes(clip.name):
                 skipped[source.name] = skipped.get(source.name, 0) + 1
                 continue
-            (_pack_clip if clip.tracks else _pack_still)(clip, source, writer)
+            if clip.tracks:
+                _pack_clip(clip, source, writer, region)
+            else:
+                _pack_still(clip, source, writer)
         report(f"{source.name}: {writer.counts.get(source.name, {})}, {skipped.get(source.name, 0)} clips left out")
     about = {s.name: {"terms": s.terms, "weight": s.weight, "left_out": skipped.get(s.name, 0)} for s in sources}
     writer.finish({"sources": about})
 
 
-def _pack_clip(clip: Clip, source: SourceOptions, writer: ShardWriter) -> None:
+def _listed(source: SourceOptions, root: Path) -> set[str]:
+    if source.leave_out_list is None:
+        return set()
+    path = root / source.leave_out_list
+    if not path.is_file():
+        raise InputError(f"{path}: no such list of clips to leave out, though {source.name} names it")
+    return {line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+
+
+def _pack_clip(clip: Clip, source: SourceOptions, writer: ShardWriter, kept: Region) -> None:
     rng = np.random.default_rng(zlib.crc32(clip.name.encode()))
     tracks = _chosen_tracks(clip, source, rng)
     kind: Literal["track", "boxed"] = "track" if clip.length > 1 else "boxed"
@@ -130,7 +176,7 @@ def _pack_clip(clip: Clip, source: SourceOptions, writer: ShardWriter) -> None:
                 continue
             # a target in the very middle of every still would make the middle a clue
             offset = rng.uniform(-0.2, 0.2, 2) if kind == "boxed" else np.zeros(2)
-            region, box = region_around(image, boxes[number], offset)
+            region, box = region_around(image, boxes[number], offset, kept)
             writer.add(Item(kind, groups[name], number, box, region))
             cutout = _cut_out_target(clip, source, image, number, name, boxes[number])
             if cutout is not None:
@@ -184,18 +230,21 @@ def _usable(box: Box, image: Image) -> bool:
     return inside and min(w, h) >= _MIN_BOX_SIDE
 
 
-def region_around(image: Image, box: Box, offset: np.ndarray) -> tuple[Image, Box]:
-    """A square region around a box, at most 448 px wide, and the box in it.
+def region_around(image: Image, box: Box, offset: np.ndarray, kept: Region = Region()) -> tuple[Image, Box]:
+    """A square region around a box, and the box in it.
 
     Args:
+        image: (H, W, 3) BGR.
+        box: x, y, w, h in pixels.
         offset: shift of the region's centre, in sides of the target with its context.
+        kept: how large it is.
     """
     x, y, w, h = box
     pad = (w + h) / 2
     context = np.sqrt((w + pad) * (h + pad))
     cx, cy = x + w / 2 + offset[0] * context, y + h / 2 + offset[1] * context
-    side = int(np.clip(round(_REGION * context), 48, _REGION_SIDE))
-    scale = side / (_REGION * context)
+    side = int(np.clip(round(kept.share * context), 48, kept.most_px))
+    scale = side / (kept.share * context)
     source, fx, fy = image, 1.0, 1.0
     if scale < 0.6:  # average first: a bilinear look-up alone would alias
         source = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

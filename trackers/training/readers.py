@@ -11,7 +11,9 @@ import cv2
 from onlinetada.errors import InputError
 from onlinetada.trackers.result import Box, Image
 from onlinetada.trackers.training.clips import (
+    STRICT,
     Clip,
+    Faults,
     boxes_by_frame,
     image_reader,
     images_in,
@@ -19,7 +21,7 @@ from onlinetada.trackers.training.clips import (
     video_length,
     video_reader,
 )
-from onlinetada.trackers.training.readers_stills import read_coco, read_voc, read_yolo
+from onlinetada.trackers.training.readers_stills import read_coco, read_visdrone_det, read_voc, read_yolo
 from onlinetada.trackers.training.readers_video import (
     read_davis,
     read_imagenet_vid,
@@ -28,17 +30,22 @@ from onlinetada.trackers.training.readers_video import (
     read_visdrone_mot,
 )
 
-Reader = Callable[[Path], Iterator[Clip]]
+Reader = Callable[[Path, Faults], Iterator[Clip]]
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".mpg")
 
 
-def read_videos(folder: Path) -> Iterator[Clip]:
-    """``NAME.mp4`` with ``NAME.txt`` beside it: x,y,w,h a frame (NaN: absent), or rows track,frame,x,y,w,h."""
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES):
-        boxes = path.with_suffix(".txt")
-        tracks = _tracks_of(boxes) if boxes.exists() else {}
-        yield Clip(path.stem, video_length(path), video_reader(path), tracks)
+def read_videos(folder: Path, faults: Faults = STRICT) -> Iterator[Clip]:
+    """``NAME.mp4`` with ``NAME.txt`` beside it: x,y,w,h a frame (NaN: absent), or rows track,frame,x,y,w,h.
+
+    ``folder`` may be one such video. Without a ``NAME.txt`` its frames are stills.
+    """
+    inside = [folder] if folder.is_file() else folder.iterdir()
+    for path in sorted(p for p in inside if p.suffix.lower() in VIDEO_SUFFIXES):
+        with faults.noted():
+            boxes = path.with_suffix(".txt")
+            tracks = _tracks_of(boxes) if boxes.exists() else {}
+            yield Clip(path.stem, video_length(path), video_reader(path), tracks)
 
 
 def _tracks_of(path: Path) -> dict[str, dict[int, Box]]:
@@ -53,20 +60,23 @@ def _tracks_of(path: Path) -> dict[str, dict[int, Box]]:
     return tracks
 
 
-def read_sequences(folder: Path) -> Iterator[Clip]:
+def read_sequences(folder: Path, faults: Faults = STRICT) -> Iterator[Clip]:
     """``SEQUENCE/groundtruth.txt`` with pictures in ``SEQUENCE`` or ``SEQUENCE/img``, at any depth.
 
     GOT-10k, LaSOT and the tracking benchmarks lie so. Frames that ``absence.label`` (GOT-10k), ``full_occlusion.txt``
     or ``out_of_view.txt`` (LaSOT) mark are without the target. ``SEQUENCE/mask/NAME.png`` may hold masks.
     """
     for truth in sorted(folder.rglob("groundtruth.txt")):
-        root = truth.parent
-        images = images_in(root / "img" if (root / "img").is_dir() else root)
-        boxes = boxes_by_frame(read_number_rows(truth, (4, 8)))
-        boxes = {n: b for n, b in boxes.items() if n < len(images) and n not in _absent(root)}
-        masks = root / "mask"
-        read_mask = partial(_mask_file, [masks / f"{p.stem}.png" for p in images]) if masks.is_dir() else None
-        yield Clip(str(root.relative_to(folder)), len(images), image_reader(images), {"0": boxes}, read_mask)
+        with faults.noted():
+            root = truth.parent
+            images = images_in(root / "img" if (root / "img").is_dir() else root)
+            absent = _absent(root)
+            boxes = boxes_by_frame(read_number_rows(truth, (4, 8)))
+            boxes = {n: b for n, b in boxes.items() if n < len(images) and n not in absent}
+            masks = root / "mask"
+            read_mask = partial(_mask_file, [masks / f"{p.stem}.png" for p in images]) if masks.is_dir() else None
+            name = str(root.relative_to(folder))
+            yield Clip(name, len(images), image_reader(images), {"0": boxes}, read_mask, images)
 
 
 def _absent(root: Path) -> set[int]:
@@ -84,19 +94,21 @@ def _mask_file(paths: list[Path], number: int, track: str) -> Image | None:
     return None if mask is None else ((mask > 0) * 255).astype("uint8")
 
 
-def read_boxed_stills(folder: Path) -> Iterator[Clip]:
+def read_boxed_stills(folder: Path, faults: Faults = STRICT) -> Iterator[Clip]:
     """``NAME.jpg`` with ``NAME.txt`` beside it, rows x,y,w,h or x,y,w,h,class in pixels. Each box is a target."""
     for path in images_in(folder):
-        truth = path.with_suffix(".txt")
-        rows = read_number_rows(truth, (4, 5)) if truth.exists() else []
-        tracks = {str(i): boxes_by_frame([row[:4]]) for i, row in enumerate(rows)}
-        yield Clip(path.stem, 1, image_reader([path]), {name: boxes for name, boxes in tracks.items() if boxes})
+        with faults.noted():
+            truth = path.with_suffix(".txt")
+            rows = read_number_rows(truth, (4, 5)) if truth.exists() else []
+            tracks = {str(i): boxes_by_frame([row[:4]]) for i, row in enumerate(rows)}
+            known = {name: boxes for name, boxes in tracks.items() if boxes}
+            yield Clip(path.stem, 1, image_reader([path]), known, files=(path,))
 
 
-def read_stills(folder: Path) -> Iterator[Clip]:
+def read_stills(folder: Path, faults: Faults = STRICT) -> Iterator[Clip]:
     """Pictures without boxes."""
     for path in images_in(folder):
-        yield Clip(path.stem, 1, image_reader([path]))
+        yield Clip(path.stem, 1, image_reader([path]), files=(path,))
 
 
 FORMATS: dict[str, Reader] = {
@@ -109,20 +121,26 @@ FORMATS: dict[str, Reader] = {
     "davis": read_davis,
     "mot": read_mot,
     "visdrone-mot": read_visdrone_mot,
+    "visdrone-det": read_visdrone_det,
     "coco": read_coco,
     "voc": read_voc,
     "yolo": read_yolo,
 }
 
 
-def open_folder(folder: Path, data_format: str) -> Iterator[Clip]:
-    """The clips of a folder.
+def open_folder(folder: Path, data_format: str, faults: Faults = STRICT) -> Iterator[Clip]:
+    """The clips of a folder, or of one video.
+
+    Args:
+        folder: of the data set.
+        data_format: one of ``FORMATS``.
+        faults: collects what cannot be read; without it the first such thing is raised.
 
     Raises:
         InputError: no such format or folder.
     """
     if data_format not in FORMATS:
         raise InputError(f"unknown data format {data_format!r}; there are: {', '.join(sorted(FORMATS))}")
-    if not folder.is_dir():
+    if not folder.is_dir() and not (data_format == "videos" and folder.is_file()):
         raise InputError(f"{folder}: no such folder")
-    return FORMATS[data_format](folder)
+    return FORMATS[data_format](folder, faults)

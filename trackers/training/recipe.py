@@ -58,6 +58,9 @@ class Recipe:
         material: file that lists the data sets and what is left out for validation, relative to the recipe.
         log_every: iterations between lines of the log.
         checkpoint_every: iterations between checkpoints.
+        validate_every: iterations between validations by tracking, for which the raw data must be at hand; 0: at the
+            end only.
+        validate_clips: how many of the held-out clips these track, spread over all of them.
     """
 
     iterations: int
@@ -76,6 +79,8 @@ class Recipe:
     material: str = "material.yaml"
     log_every: int = 50
     checkpoint_every: int = 500
+    validate_every: int = 0
+    validate_clips: int = 24
 
     def __post_init__(self) -> None:
         for name in ("iterations", "round_batches", "passes", "log_every", "checkpoint_every"):

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from onlinetada._version import __version__
-from onlinetada.trackers.models.compact import CompactNetwork
+from onlinetada.trackers.models.registry import find_model
 from onlinetada.trackers.options import InferenceConfig
-from onlinetada.trackers.training.recipe import Recipe
+from onlinetada.trackers.training.jobs import AnyRecipe, job_for
 from onlinetada.trackers.training.validation import (
     HeldOut,
     as_plain,
@@ -29,6 +29,9 @@ _TERMS = (
     "The weights are offered under Apache-2.0. They were trained from ImageNet weights (Apache-2.0) on the data named "
     "here; some of it is for research use, and whoever uses the weights otherwise should judge those terms."
 )
+_TERMS_OF_OTHERS = (
+    "The weights were trained on the data named here; whoever uses or passes them on should judge those terms."
+)
 _PROTOCOL = (
     "one pass from the first box of each track, 0-based; success is the mean over overlap thresholds 0, 0.05 .. 1, "
     "precision the share of centres within 20 px; frames that show the target, "
@@ -36,11 +39,14 @@ _PROTOCOL = (
 _NOT_FOR = "identifying or judging people; weapons; anything where a wrong box hurts someone without a person watching"
 
 
-def write_weights(network: CompactNetwork, path: Path) -> str:
-    """Save a network, matrices and filters as half floats, and return the file's SHA-256."""
+def write_weights(network: nn.Module, path: Path, *, half: bool = True) -> str:
+    """Save a network, matrices and filters as half floats unless ``half`` is false, and return the file's SHA-256."""
     from safetensors.torch import save_file
 
-    tensors = {name: _compact(value) for name, value in network.state_dict().items()}
+    tensors = {
+        name: _compact(value) if half else value.detach().cpu().contiguous()
+        for name, value in network.state_dict().items()
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path)
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -52,10 +58,10 @@ def _compact(value: Tensor) -> Tensor:
 
 
 def release(
-    network: CompactNetwork,
+    network: nn.Module,
     path: Path,
     *,
-    recipe: Recipe,
+    recipe: AnyRecipe,
     training: Mapping[str, Any],
     terms: Mapping[str, str],
     clips: tuple[list[HeldOut], list[HeldOut]] | None = None,
@@ -66,25 +72,27 @@ def release(
     Args:
         network: averaged weights.
         path: of the weights.
-        recipe: it was trained with.
+        recipe: it was trained with. TCTrack is saved as it is: its decoding is too steep for half floats.
         training: what was done: iterations, search frames, seconds, device.
         terms: data set -> its terms.
         clips: validation clips, and sequences to compare trackers on; without them, the card has no figures and the
             confidence is not fitted.
         inference: options that users get; the defaults without.
     """
-    digest = write_weights(network, path)
-    config = InferenceConfig() if inference is None else inference
+    job = job_for(recipe)
+    ours = job.model == "compact"
+    digest = write_weights(network, path, half=ours)
+    config = find_model(job.model).inference if inference is None else inference
     card: dict[str, Any] = {
         "model": path.stem,
         "version": __version__,
         "sha256": digest,
         "file_bytes": path.stat().st_size,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "license": _LICENSE,
-        "terms": _TERMS,
+        "license": _LICENSE if ours else "that of whoever trained them",
+        "terms": _TERMS if ours else _TERMS_OF_OTHERS,
         "not_for": _NOT_FOR,
-        "network": asdict(network.options),
+        "network": job.description(network),
         "inference": {name: getattr(config, name) for name in ("penalty_k", "window_influence", "size_lr")},
         "data": dict(terms),
         "training": {**training, "recipe": asdict(recipe)},
@@ -107,21 +115,21 @@ def rounded(value: Any) -> Any:
 
 @torch.no_grad()
 def _measured(
-    network: CompactNetwork, config: InferenceConfig, held_out: list[HeldOut], compare: list[HeldOut]
+    network: nn.Module, config: InferenceConfig, held_out: list[HeldOut], compare: list[HeldOut]
 ) -> dict[str, Any]:
-    network = network.eval()
+    tracks: Any = network.eval()  # an nn.Module that is a TrackNetwork
     measured: dict[str, Any] = {}
-    fitted = fit_confidence(network, config, held_out)
+    fitted = fit_confidence(tracks, config, held_out)
     if fitted is not None:
         config = replace(config, confidence=fitted[0])
         measured |= {"confidence": asdict(fitted[0]), "loss_and_return": asdict(fitted[1])}
     measured["validation"] = {
         "protocol": _PROTOCOL + "the first frame left out",
         "clips": len(held_out),
-        "scores": as_plain(score_runs(run_clips(network, config, held_out))),
+        "scores": as_plain(score_runs(run_clips(tracks, config, held_out))),
     }
     if compare:
-        tracked = run_clips(network, config, compare)
+        tracked = run_clips(tracks, config, compare)
         scores = {run.name.removesuffix("/0"): score_runs([run], first_frame=True)["all"] for run in tracked}
         measured["comparison"] = {"protocol": _PROTOCOL + "the first frame counted", "scores": as_plain(scores)}
     return measured

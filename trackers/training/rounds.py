@@ -7,12 +7,14 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from onlinetada.trackers.models.compact import CompactNetwork
-from onlinetada.trackers.training.bank import Bank
+from onlinetada.trackers.training.bank import Bank, Ints
 from onlinetada.trackers.training.batches import ClipBatch, make_batch
+from onlinetada.trackers.training.pictures import upload
 from onlinetada.trackers.training.recipe import Recipe
+from onlinetada.trackers.training.render import Kernels
 
 _ORDER_SEED = 1
 
@@ -35,32 +37,42 @@ class TrainingBatch:
 
 
 def training_batches(
-    network: CompactNetwork, bank: Bank, recipe: Recipe, *, begin: int = 0, rank: int = 0
+    network: nn.Module,
+    bank: Bank,
+    recipe: Recipe,
+    *,
+    begin: int = 0,
+    rank: int = 0,
+    kernels: Kernels | None = None,
 ) -> Iterator[TrainingBatch]:
     """Endless batches from iteration ``begin`` on; batch i is the same however often training was interrupted.
 
     Args:
         rank: number of this process; each one draws its own clips.
+        kernels: that draw.
     """
     per_round = recipe.round_batches * recipe.passes
     number, skip = divmod(begin, per_round)
     while True:
-        clips = _draw_round(network, bank, recipe, number, rank)
+        clips = _draw_round(network, bank, recipe, number, rank, kernels)
         for place in range(skip, per_round):
             part, batch = divmod(place, recipe.round_batches)
-            rows = _order(recipe, number, part)[batch]
-            yield TrainingBatch(
-                clips.clip[rows].float(), clips.boxes[rows], clips.present[rows], clips.believed[rows]
-            )
+            rows = upload(_order(recipe, number, part)[batch], clips.clip.device)
+            values = (clips.clip, clips.boxes, clips.present, clips.believed)
+            clip, boxes, present, believed = (value.index_select(0, rows) for value in values)
+            yield TrainingBatch(clip.float(), boxes, present, believed)
         number, skip = number + 1, 0
 
 
-def _draw_round(network: CompactNetwork, bank: Bank, recipe: Recipe, number: int, rank: int) -> ClipBatch:
+def _draw_round(
+    network: nn.Module, bank: Bank, recipe: Recipe, number: int, rank: int, kernels: Kernels | None
+) -> ClipBatch:
     parts = []
     for i in range(recipe.round_batches):
-        drawn = make_batch(bank, recipe.batch, (recipe.seed, rank, number, i))
+        drawn = make_batch(bank, recipe.batch, (recipe.seed, rank, number, i), kernels=kernels)
         clip = drawn.clip.to(torch.uint8)  # what a camera gives; also a quarter of the memory
         if recipe.frozen_blocks is not None:
+            assert isinstance(network, CompactNetwork)  # noqa: S101  no other has blocks
             clip = _frozen_features(network, clip, recipe)
         parts.append(replace(drawn, clip=clip))
     return ClipBatch(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(ClipBatch)))
@@ -75,10 +87,10 @@ def _frozen_features(network: CompactNetwork, clip: Tensor, recipe: Recipe) -> T
     return features.half().unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
 
 
-def _order(recipe: Recipe, number: int, part: int) -> Tensor:
+def _order(recipe: Recipe, number: int, part: int) -> Ints:
     """(round_batches, B) rows of the round's clips, shuffled anew for every pass but the first."""
     count = recipe.round_batches * recipe.batch.clips
     rows = np.arange(count)
     if part:
         rows = np.random.default_rng((recipe.seed, _ORDER_SEED, number, part)).permutation(count)
-    return torch.from_numpy(rows.reshape(recipe.round_batches, -1))
+    return rows.reshape(recipe.round_batches, -1)

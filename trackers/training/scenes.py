@@ -53,7 +53,7 @@ class Scene:
 def real_scene(bank: Bank, n: int, options: SceneOptions, rng: Rng) -> Scene:
     """Frames of real tracks, near each other in six clips of ten, in either direction of time."""
     k = options.frames + 1
-    begin, length = _pick_groups(bank.sources["track"], n, rng, by_weight=True)
+    begin, length = pick_groups(bank.sources["track"], n, rng, by_weight=True)
     last = (length - 1)[:, None].astype(float)
     start = rng.uniform(0, 1, (n, 1)) * last
     near = rng.uniform(0, 8, (n, 1))
@@ -92,7 +92,7 @@ def still_scene(bank: Bank, n: int, options: SceneOptions, rng: Rng) -> Scene:
 def pasted_scene(bank: Bank, n: int, options: SceneOptions, rng: Rng) -> Scene:
     """Cut-out objects over other pictures, with look-alikes beside them and things that pass before them."""
     frames, k = options.frames, options.frames + 1
-    begin, length = _pick_groups(bank.sources["cutout"], n, rng, by_weight=False)
+    begin, length = pick_groups(bank.sources["cutout"], n, rng, by_weight=False)
     last = (length - 1)[:, None].astype(float)
     steps = np.concatenate(
         [np.zeros((n, 1)), rng.uniform(0, 6, (n, 1)) + rng.uniform(0, 2, (n, 1)) * np.arange(frames)], 1
@@ -105,7 +105,7 @@ def pasted_scene(bank: Bank, n: int, options: SceneOptions, rng: Rng) -> Scene:
     angle = turn + _drift(n, frames, 0.22, 0.04, rng, speed=0.1)
     aspect = np.exp(rng.normal(0, 0.22, (n, 1)) + _drift(n, frames, 0.1, 0.04, rng))
     wh = bank.box[objects[:, 0]][:, None, 2:] * np.stack([aspect, 1 / aspect], -1)
-    nominal = NOMINAL_SIDE / _context_side(_turned(wh, angle))
+    nominal = NOMINAL_SIDE / context_side(_turned(wh, angle))
     shift, growth = _search_jitter(n, options, rng)
     scale = nominal * growth
     scale[:, 0] *= np.exp(rng.normal(0, 0.04, n))
@@ -198,7 +198,7 @@ def _cropped(
     centre = box[..., :2] + box[..., 2:] / 2
     wh = _turned(box[..., 2:] * np.stack([stretch, 1 / stretch], -1), angle, corners=0.8)
     shift, growth = _search_jitter(n, options, rng)
-    scale = NOMINAL_SIDE / _context_side(wh) * growth
+    scale = NOMINAL_SIDE / context_side(wh) * growth
     scale[:, 0] *= np.exp(rng.normal(0, 0.03, n))
     mirror = np.where(rng.random((n, 1)) < 0.5, -1.0, 1.0)
     placed = options.size / 2 + shift
@@ -233,7 +233,8 @@ def _turned(wh: Floats, angle: Floats, *, corners: float | None = None) -> Float
     return np.stack([np.hypot(w * cos, h * sin), np.hypot(w * sin, h * cos)], -1)
 
 
-def _context_side(wh: Floats) -> Floats:
+def context_side(wh: Floats) -> Floats:
+    """Side of the square that holds targets of size (..., 2) with their context, as ``Geometry`` says."""
     pad = wh.sum(-1) / 2
     side: Floats = np.sqrt((wh[..., 0] + pad) * (wh[..., 1] + pad))
     return side
@@ -245,7 +246,7 @@ def _middle_of(bank: Bank, pictures: Ints) -> Floats:
     return middle
 
 
-def _pick_groups(sources: tuple[Source, ...], n: int, rng: Rng, *, by_weight: bool) -> tuple[Ints, Ints]:
+def pick_groups(sources: tuple[Source, ...], n: int, rng: Rng, *, by_weight: bool) -> tuple[Ints, Ints]:
     """Begin and length of n groups; sources by their weights, or by the root of how many groups they have."""
     weight = np.array([s.weight if by_weight else np.sqrt(len(s.begin)) for s in sources])
     chosen = rng.choice(len(sources), n, p=weight / weight.sum())

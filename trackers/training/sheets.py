@@ -80,15 +80,16 @@ def prediction_sheet(network: CompactNetwork, batch: ClipBatch, *, most_clips: i
     for b in range(len(clip)):
         for k in range(clip.shape[2]):
             image = np.ascontiguousarray(pictures[b, k])
-            draw_box(image, _corner(truth[b, k], image), TRUTH_COLOUR if present[b, k] else ABSENT_COLOUR)
+            draw_box(image, corner_box(truth[b, k], image), TRUTH_COLOUR if present[b, k] else ABSENT_COLOUR)
             if k:
-                draw_box(image, _corner(answers[b, k - 1], image), ANSWER_COLOUR)
+                draw_box(image, corner_box(answers[b, k - 1], image), ANSWER_COLOUR)
                 place = (4, image.shape[0] - 6)
                 cv2.putText(image, f"{scores[b, k - 1]:.2f}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, ANSWER_COLOUR, 1)
             tiles.append(image)
     return tile(tiles, clip.shape[2], 160)
 
 
-def _corner(box: npt.NDArray[np.floating], image: Image) -> Box:
+def corner_box(box: npt.NDArray[np.floating], image: Image) -> Box:
+    """cx, cy, w, h from a picture's middle as x, y, w, h from its corner."""
     cx, cy, w, h = (float(v) for v in box)
     return cx + image.shape[1] / 2 - w / 2, cy + image.shape[0] / 2 - h / 2, w, h

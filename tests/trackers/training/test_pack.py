@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from onlinetada.errors import InputError
-from onlinetada.trackers.training.bank import Bank
+from onlinetada.trackers.training.bank import Bank, load_bank
 from onlinetada.trackers.training.check import check_packed, check_raw
 from onlinetada.trackers.training.cutouts import cut_out, largest_object
 from onlinetada.trackers.training.pack import SourceOptions, pack, region_around
+from onlinetada.trackers.training.pictures import Pictures
 from onlinetada.trackers.training.shards import read_index, read_items
 
 
@@ -28,8 +29,8 @@ def test_index_counts_and_leaves_out(packed: Path) -> None:
 
 
 def test_boxes_of_regions_lie_on_the_target(packed: Path) -> None:
-    for item in read_items(packed):
-        if item.kind in ("track", "boxed"):
+    for item, _ in read_items(packed):
+        if item is not None and item.kind in ("track", "boxed"):
             assert item.box is not None
             x, y, w, h = item.box
             b, g, r = item.image[int(y + h / 2), int(x + w / 2)].astype(int)
@@ -59,8 +60,8 @@ def test_second_pack_into_the_same_folder_is_refused(raw: Path, packed: Path) ->
 def test_missing_shard_is_named(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "p"
     pack([SourceOptions("s", "stills", "stills", "none")], root=raw, out=out, report=lambda line: None)
-    (out / "shard-00000.npz").unlink()
-    with pytest.raises(InputError, match=r"shard-00000\.npz: missing"):
+    (out / "shard-00000.bin").unlink()
+    with pytest.raises(InputError, match=r"shard-00000\.bin: missing"):
         list(read_items(out))
     (out / "index.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(InputError, match="format 99"):
@@ -68,7 +69,8 @@ def test_missing_shard_is_named(raw: Path, tmp_path: Path) -> None:
 
 
 def test_bank_holds_the_pixels(bank: Bank, packed: Path) -> None:
-    items = sorted(read_items(packed), key=lambda i: (i.group, i.frame))
+    items = sorted((item for item, _ in read_items(packed) if item is not None), key=lambda i: (i.group, i.frame))
+    assert isinstance(bank.pictures, Pictures)
     pixels = bank.pictures.pixels.numpy().view(np.uint8).reshape(-1, 4)
     for row in (0, 11, len(items) - 1):
         begin, h, w = (int(v[row]) for v in (bank.pictures.begin, bank.pictures.height, bank.pictures.width))
@@ -95,6 +97,39 @@ def test_check_finds_what_was_broken(raw: Path, packed: Path, tmp_path: Path) ->
     assert len(report.faults) == 2
     assert "broken: 1 frames cannot be read" in report.summary()
     assert "fine, frame 0: box 60,2,30,40 lies outside of the 50x50 picture" in report.summary()
+
+    noise = np.random.default_rng(0).integers(0, 255, (50, 50, 3), dtype=np.uint8)
+    cv2.imwrite(str(folder / "short.jpg"), noise)
+    whole = (folder / "short.jpg").read_bytes()
+    (folder / "short.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "words.txt").write_text("1,2,three,4\n")
+    cv2.imwrite(str(folder / "words.jpg"), noise)
+    report = check_raw(folder, "boxed-stills")
+    assert len(report.faults) == 4, "one fault does not hide the next"
+    assert "short.jpg: cut off" in report.summary() and "words.txt, line 1: not numbers" in report.summary()
+    (tmp_path / "nothing").mkdir()
+    assert "nothing that the format 'stills' reads" in check_raw(tmp_path / "nothing", "stills").summary()
+
+
+def test_broken_picture_in_a_shard_is_found(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p"
+    pack([SourceOptions("s", "stills", "stills", "none")], root=raw, out=out, report=lambda line: None)
+    path = out / "shard-00000.bin"
+    path.write_bytes(b"?" * 40 + path.read_bytes()[40:])
+    (fault,) = check_packed(out).faults
+    assert "shard 0, bytes 0 to" in fault and "broken picture" in fault
+    with pytest.raises(InputError, match="picture 0 is broken; find it with: onlinetada data check"):
+        load_bank(out, "cpu")
+
+
+def test_clips_on_a_list_are_left_out(raw: Path, tmp_path: Path) -> None:
+    (raw / "listed.txt").write_text("one\nmany\n")
+    source = SourceOptions("v", "videos", "videos", "none", leave_out_list="listed.txt")
+    pack([source], root=raw, out=tmp_path / "p", report=lambda line: None)
+    assert {g["name"].split("/")[0] for g in read_index(tmp_path / "p")["groups"]} == {"held"}
+    gone = SourceOptions("v", "videos", "videos", "none", leave_out_list="gone.txt")
+    with pytest.raises(InputError, match=r"gone\.txt: no such list"):
+        pack([gone], root=raw, out=tmp_path / "q", report=lambda line: None)
 
 
 def test_cut_out_keeps_the_object_and_refuses_specks() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from onlinetada.errors import InputError
+from onlinetada.trackers.training.clips import Faults
 from onlinetada.trackers.training.readers import open_folder
 
 VOC = (
@@ -112,3 +113,36 @@ def test_layouts_that_are_not_there_are_named(tmp_path: Path) -> None:
     picture(tmp_path / "x.jpg")
     with pytest.raises(InputError, match=r"x\.xml: not a VOC annotation"):
         list(open_folder(tmp_path, "voc"))
+
+
+def test_visdrone_stills_without_ignored_regions(tmp_path: Path) -> None:
+    picture(tmp_path / "images/x.jpg")
+    picture(tmp_path / "images/empty.jpg")
+    text(tmp_path / "annotations/x.txt", "1,2,3,4,1,4,0,0\n5,5,9,9,1,0,0,0\n7,7,9,9,0,4,0,0\n8,2,3,4,1,1,0,1,\n")
+    empty, boxed = open_folder(tmp_path, "visdrone-det")
+    assert empty.tracks == {} and boxed.tracks == {"0": {0: (1, 2, 3, 4)}, "1": {0: (8, 2, 3, 4)}}
+
+
+def test_lasot_and_got10k_leave_their_layouts_alone(tmp_path: Path) -> None:
+    for i in (1, 2):
+        picture(tmp_path / f"lasot/airplane/airplane-1/img/{i:08d}.jpg")
+        picture(tmp_path / f"got/GOT-10k_Train_000001/{i:08d}.jpg")
+    text(tmp_path / "lasot/airplane/airplane-1/groundtruth.txt", "1,2,3,4\n2,2,3,4\n")
+    text(tmp_path / "lasot/airplane/airplane-1/out_of_view.txt", "0,1")
+    text(tmp_path / "got/GOT-10k_Train_000001/groundtruth.txt", "1.0,2.0,3.0,4.0\n2.5,2.0,3.0,4.0\n")
+    text(tmp_path / "got/GOT-10k_Train_000001/absence.label", "1\n0\n")
+    text(tmp_path / "got/GOT-10k_Train_000001/cover.label", "8\n8\n")
+    (lasot,), (got,) = (list(open_folder(tmp_path / name, "sequences")) for name in ("lasot", "got"))
+    assert lasot.name == "airplane/airplane-1" and lasot.tracks == {"0": {0: (1, 2, 3, 4)}}
+    assert got.name == "GOT-10k_Train_000001" and got.tracks == {"0": {1: (2.5, 2, 3, 4)}}
+
+
+def test_faults_are_collected_and_the_rest_is_read(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        picture(tmp_path / f"{name}.jpg")
+        text(tmp_path / f"{name}.txt", "1,2,3,4\n" if name != "b" else "1,2,three,4\n")
+    faults = Faults(collect=True)
+    assert [c.name for c in open_folder(tmp_path, "boxed-stills", faults)] == ["a", "c"]
+    assert faults.found is not None and len(faults.found) == 1 and "b.txt, line 1" in faults.found[0]
+    with pytest.raises(InputError, match=r"b\.txt, line 1"):
+        list(open_folder(tmp_path, "boxed-stills"))

@@ -30,6 +30,11 @@ def test_chosen_frames_come_in_order_and_are_the_right_ones(raw: Path) -> None:
         assert image[int(y + h / 2), int(x + w / 2)] == pytest.approx((240, 240, 20), abs=40)
 
 
+def test_one_video_is_a_folder_of_one_video(raw: Path) -> None:
+    (clip,) = open_folder(raw / "videos/one.mp4", "videos")
+    assert clip.name == "one" and clip.tracks["0"][3] == (60, 52, 36, 36)
+
+
 def test_sequences_leave_out_absent_frames_and_read_masks(raw: Path) -> None:
     (clip,) = open_folder(raw / "sequences", "sequences")
     assert sorted(clip.tracks["0"]) == list(range(1, 8))

@@ -16,11 +16,12 @@ from onlinetada.trackers.config import load_config
 from onlinetada.trackers.models.compact import CompactOptions
 from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.batches import BatchOptions
+from onlinetada.trackers.training.compact_job import new_network, rate_factor
 from onlinetada.trackers.training.recipe import OptimiserOptions, Recipe
 from onlinetada.trackers.training.release import write_weights
 from onlinetada.trackers.training.rounds import training_batches
 from onlinetada.trackers.training.scenes import SceneOptions
-from onlinetada.trackers.training.trainer import Progress, Trainer, new_network, rate_factor
+from onlinetada.trackers.training.trainer import Progress, Trainer
 
 SMALL = Recipe(
     iterations=6,
@@ -117,8 +118,9 @@ def test_a_handful_of_clips_is_learnt_by_heart(bank: Bank, tmp_path: Path) -> No
     )
     log: list[Progress] = []
     Trainer(recipe, bank, tmp_path).run(report=log.append)
-    assert log[-1].box_loss < 0.6 * log[0].box_loss
-    assert log[-1].iou > 0.6 > 0.5 > log[0].iou or log[-1].iou > log[0].iou + 0.15
+    first, last = log[0].parts, log[-1].parts
+    assert last["box_loss"] < 0.6 * first["box_loss"]
+    assert last["iou"] > 0.6 > 0.5 > first["iou"] or last["iou"] > first["iou"] + 0.15
 
 
 def test_whole_training_from_the_command_line(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,1 @@
+"""TCTrack and TCTrack++ as they were published: recipe, sampling, targets, losses."""
