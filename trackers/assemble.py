@@ -17,6 +17,7 @@ from onlinetada.trackers.models.fold import fold_batch_norms
 from onlinetada.trackers.models.registry import ModelSpec, find_model, read_card
 from onlinetada.trackers.models.tctrack import Quirks
 from onlinetada.trackers.options import InferenceConfig, with_changes
+from onlinetada.trackers.runtime.choose import checked_runtime, weights_beside, with_runtime
 
 
 def build_engine(
@@ -28,12 +29,14 @@ def build_engine(
     penalty_k: float | None = None,
     window_influence: float | None = None,
     size_lr: float | None = None,
+    runtime: str = "auto",
 ) -> Engine:
     """An engine without targets; the arguments are those of ``build_tracker``."""
     if quirks not in get_args(Quirks):
         raise InputError(f"quirks must be one of {', '.join(get_args(Quirks))}; it is {quirks!r}")
-    spec = find_model(model)
-    path = weights_path(spec, weights)
+    wanted, spec = checked_runtime(runtime), find_model(model)
+    given_path = weights_path(spec, weights)
+    path = weights_beside(given_path)
     card = read_card(path)
     config = inference_config(spec, card, quirks=quirks)
     given = {"penalty_k": penalty_k, "window_influence": window_influence, "size_lr": size_lr}
@@ -41,6 +44,7 @@ def build_engine(
     where = torch_device(device)
     network = load_network(spec, path, card, quirks=quirks)
     ready = prepared(network, where, exact=quirks == "published")
+    ready = with_runtime(ready, given_path, where, wanted, usual=quirks == "none")
     return Engine(ready, config, device=where)
 
 

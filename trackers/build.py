@@ -22,19 +22,22 @@ def build_tracker(
     penalty_k: float | None = None,
     window_influence: float | None = None,
     size_lr: float | None = None,
+    runtime: str = "auto",
 ) -> Tracker:
     """A tracker for one target, ready for ``init``.
 
     Args:
         model: "default" (the best that ships), "compact", "tctrack", "tctrackpp", or "opencv-..." for OpenCV's own.
         weights: a checkpoint: .safetensors, or a torch file with a state dict, alone or under ``state_dict``, with or
-            without ``module.`` in front of the names. A card of the same name ending in .json is read with it.
+            without ``module.`` in front of the names; or the .onnx file that ``onlinetada export`` wrote. A card of the same name ending in .json is read with it.
             Without it the weights that ship. For "opencv-..." trackers their model files.
         device: "cpu", "cuda", "cuda:1"; by default the GPU where there is one.
         quirks: "published" runs TCTrack checkpoints exactly as their authors' test code does, without loss handling;
             "trained" keeps the re-reading that they were trained with and passes the memory on consistently;
             "none" does neither.
         penalty_k, window_influence, size_lr: see ``InferenceConfig``; by default the model's own.
+        runtime: what computes the steps. "auto": ONNX Runtime on a CPU if a step that was exported from these weights
+            lies beside them, otherwise torch; "torch"; "onnxruntime".
 
     Raises:
         InputError: no such model or file, weights that do not fit, options out of range; one line each.
@@ -51,6 +54,7 @@ def build_tracker(
         penalty_k=penalty_k,
         window_influence=window_influence,
         size_lr=size_lr,
+        runtime=runtime,
     )
     return SingleTracker(engine, name=model)
 
@@ -64,6 +68,7 @@ def build_multi_tracker(
     penalty_k: float | None = None,
     window_influence: float | None = None,
     size_lr: float | None = None,
+    runtime: str = "auto",
 ) -> MultiTracker:
     """A tracker for several targets in one stream; the arguments are those of `build_tracker`."""
     return MultiTracker(
@@ -74,4 +79,5 @@ def build_multi_tracker(
         penalty_k=penalty_k,
         window_influence=window_influence,
         size_lr=size_lr,
+        runtime=runtime,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -78,11 +79,12 @@ class Looker:
         return crop_square(picture, region, size, fill, self.network.geometry.crop)
 
     def tensor(self, crops: Sequence[Image]) -> Tensor:
-        """Crops (S, S, 3) BGR to (B, 3, S, S) floats in the network's channel order."""
-        batch = torch.from_numpy(np.stack(crops)).to(self.device)
+        """Crops (S, S, 3) BGR to (B, 3, S, S) in the network's channel order: floats, or bytes where it takes them."""
         if self.network.geometry.color == "rgb":
-            batch = batch.flip(3)
-        return batch.permute(0, 3, 1, 2).float()  # stays channels_last in memory
+            crops = [cv2.cvtColor(crop, cv2.COLOR_BGR2RGB) for crop in crops]
+        batch = torch.from_numpy(crops[0][None] if len(crops) == 1 else np.stack(crops)).to(self.device)
+        batch = batch.permute(0, 3, 1, 2)  # stays channels_last in memory
+        return batch if getattr(self.network, "takes_bytes", False) else batch.float()
 
     def look(self, plans: Sequence[Plan], state: StreamState, *, commit: bool = True) -> list[Look]:
         """Look at one place a row of ``state``, which is written in place unless ``commit`` is false."""
