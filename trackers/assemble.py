@@ -14,6 +14,7 @@ from onlinetada.errors import InputError
 from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.models.checkpoint import read_state_dict
 from onlinetada.trackers.models.fold import fold_batch_norms
+from onlinetada.trackers.models.precision import backbone_in_bfloat16, checked_dtype
 from onlinetada.trackers.models.registry import ModelSpec, find_model, read_card
 from onlinetada.trackers.models.tctrack import Quirks
 from onlinetada.trackers.options import InferenceConfig, with_changes
@@ -30,6 +31,7 @@ def build_engine(
     window_influence: float | None = None,
     size_lr: float | None = None,
     runtime: str = "auto",
+    dtype: str = "float32",
 ) -> Engine:
     """An engine without targets; the arguments are those of ``build_tracker``."""
     if quirks not in get_args(Quirks):
@@ -43,8 +45,11 @@ def build_engine(
     config = with_changes(config, {k: v for k, v in given.items() if v is not None}, source="inference options")
     where = torch_device(device)
     network = load_network(spec, path, card, quirks=quirks)
+    usual = quirks == "none" and checked_dtype(dtype) == "float32"
     ready = prepared(network, where, exact=quirks == "published")
-    ready = with_runtime(ready, given_path, where, wanted, usual=quirks == "none")
+    if dtype == "bf16":
+        ready = backbone_in_bfloat16(ready)
+    ready = with_runtime(ready, given_path, where, wanted, usual=usual)
     return Engine(ready, config, device=where)
 
 

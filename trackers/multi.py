@@ -38,6 +38,7 @@ class MultiTracker:
         window_influence: float | None = None,
         size_lr: float | None = None,
         runtime: str = "auto",
+        dtype: str = "float32",
     ) -> None:
         self.name = model
         self.engine: Engine = build_engine(
@@ -49,6 +50,7 @@ class MultiTracker:
             window_influence=window_influence,
             size_lr=size_lr,
             runtime=runtime,
+            dtype=dtype,
         )
 
     @property

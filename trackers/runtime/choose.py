@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.models.network import TrackNetwork
+from onlinetada.trackers.options import RUNTIMES
 from onlinetada.trackers.runtime.session import OnnxNetwork, onnxruntime_problem
 
-Runtime = Literal["auto", "torch", "onnxruntime"]
 
-
-def checked_runtime(runtime: str) -> Runtime:
-    """The runtime of this name, or an InputError."""
-    for name in get_args(Runtime):
-        if runtime == name:
-            return name  # type: ignore[no-any-return]
-    raise InputError(f"runtime must be one of {', '.join(get_args(Runtime))}; it is {runtime!r}")
+def checked_runtime(runtime: str) -> str:
+    """The same, if it is one of ``RUNTIMES``; otherwise an InputError."""
+    if runtime not in RUNTIMES:
+        raise InputError(f"runtime must be one of {', '.join(RUNTIMES)}; it is {runtime!r}")
+    return runtime
 
 
 def weights_beside(path: Path) -> Path:
@@ -40,7 +38,7 @@ def weights_beside(path: Path) -> Path:
 
 
 def with_runtime(
-    network: TrackNetwork, weights: Path, device: torch.device, runtime: Runtime, *, usual: bool = True
+    network: TrackNetwork, weights: Path, device: torch.device, runtime: str, *, usual: bool = True
 ) -> TrackNetwork:
     """The network, its steps computed by ONNX Runtime where that is asked for, or faster and possible.
 

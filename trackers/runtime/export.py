@@ -18,6 +18,8 @@ import torch
 
 from onlinetada.errors import InputError
 from onlinetada.export import need_packages, quiet_exporter
+from onlinetada.state import StreamState
+from onlinetada.trackers.models.checkpoint import read_state_dict
 from onlinetada.trackers.models.network import TrackNetwork
 from onlinetada.trackers.runtime.graph import TrackStep
 from onlinetada.trackers.runtime.session import METADATA
@@ -78,7 +80,8 @@ def write_program(network: TrackNetwork, path: Path, *, facts: Mapping[str, Any]
     with torch.no_grad():
         program = torch.export.export(graph, inputs, dynamic_shapes=_dynamic_rows(graph))
     names = {"inputs": graph.input_names, "outputs": graph.output_names}
-    torch.export.save(program, str(path), extra_files={METADATA: json.dumps({**facts, **names})})
+    with quiet_exporter():
+        torch.export.save(program, str(path), extra_files={METADATA: json.dumps({**facts, **names})})
     return path
 
 
@@ -91,21 +94,46 @@ def note(model: Any, facts: Mapping[str, Any]) -> None:
 
 
 def put_beside(weights: Path, out: Path) -> Path:
-    """Copy the weights, and their card, next to an exported step under its name.
+    """Put the weights, as safetensors, and their card next to an exported step under its name.
 
     Raises:
         InputError: other weights lie there.
     """
+    from safetensors.torch import load_file, save_file
+
     beside = out.with_suffix(".safetensors")
     if beside.resolve() == weights.resolve():
         return beside
-    if beside.exists() and file_sha256(beside) != file_sha256(weights):
-        raise InputError(f"{beside} holds other weights: give another --out, or remove it")
-    shutil.copyfile(weights, beside)
+    tensors = {name: tensor.contiguous() for name, tensor in read_state_dict(weights).items()}
+    if beside.exists():
+        held = load_file(beside)
+        if held.keys() != tensors.keys() or any(not torch.equal(held[name], tensors[name]) for name in held):
+            raise InputError(f"{beside} holds other weights: give another --out, or remove it")
+    elif weights.suffix == ".safetensors":
+        shutil.copyfile(weights, beside)
+    else:
+        save_file(tensors, beside)
     card = weights.with_suffix(".json")
     if card.is_file():
         shutil.copyfile(card, out.with_suffix(".json"))
     return beside
+
+
+@torch.no_grad()
+def deviation(network: TrackNetwork, exported: TrackNetwork) -> tuple[float, float]:
+    """How far an exported step is from its network's on noise: largest difference of scores, and of the best boxes.
+
+    The boxes' is in pixels of the crop.
+    """
+    graph = TrackStep(network)
+    search = graph.search.permute(0, 3, 1, 2)
+    states = [StreamState.of({n: b.clone() for n, b in graph.example.items()}, len(search)) for _ in range(2)]
+    wanted, _ = network.step(search.float(), states[0])
+    given, _ = exported.step(search, states[1])
+    best = wanted.scores.argmax(1)
+    rows = torch.arange(len(best))
+    boxes = (wanted.boxes - given.boxes)[rows, best].abs().max()
+    return float((wanted.scores - given.scores).abs().max()), float(boxes)
 
 
 def _dynamic_rows(graph: TrackStep) -> Any:

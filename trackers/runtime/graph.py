@@ -36,6 +36,10 @@ class TrackStep(nn.Module):
         if getattr(network, "training", False):
             raise InputError("the network is in training mode: call eval() before exporting")
         self.network = network
+        with torch.inference_mode(False), torch.no_grad():  # inference tensors do not count how often they are written
+            self._run_example(network)
+
+    def _run_example(self, network: TrackNetwork) -> None:
         state = example_state(network)
         size = network.geometry.search_size
         pixels = torch.Generator().manual_seed(0)

@@ -35,6 +35,7 @@ class OnnxNetwork:
     Attributes:
         geometry: of the network.
         facts: what the file says of itself.
+        reads, gives: names of the inputs besides the pictures, and of the outputs.
         takes_bytes: its pictures are bytes as the crops are, (B, 3, R, R) with the channels last in memory.
     """
 
@@ -45,6 +46,8 @@ class OnnxNetwork:
         self.geometry = network.geometry
         self._providers = providers or ["CPUExecutionProvider"]
         self._threads = 0
+        self.reads: list[str] = []
+        self.gives: list[str] = []
         self._session: Any = None
         self.facts = facts_of(self._open(), path)
 
@@ -56,10 +59,10 @@ class OnnxNetwork:
         """One frame of B streams, see ``TrackNetwork.step``. Pictures that are no bytes are rounded to them."""
         if search.dtype != torch.uint8:
             search = search.round().clamp(0, 255).to(torch.uint8)
-        feed: Arrays = {name: state[name].numpy() for name in self._reads}
+        feed: Arrays = {name: state[name].numpy() for name in self.reads}
         feed[SEARCH] = np.ascontiguousarray(search.permute(0, 2, 3, 1).numpy())
         session = self._open()
-        answers = {n: torch.from_numpy(v) for n, v in zip(self._gives, session.run(None, feed), strict=True)}
+        answers = {n: torch.from_numpy(v) for n, v in zip(self.gives, session.run(None, feed), strict=True)}
         if commit:
             state.commit({name.removeprefix(NEXT): v for name, v in answers.items() if name.startswith(NEXT)})
         return candidates_of(answers), state
@@ -73,8 +76,8 @@ class OnnxNetwork:
         threads = torch.get_num_threads()
         if threads != self._threads:
             self._session, self._threads = open_session(self.path, threads, self._providers), threads
-            self._reads = [i.name for i in self._session.get_inputs() if i.name != SEARCH]
-            self._gives = [o.name for o in self._session.get_outputs()]
+            self.reads = [i.name for i in self._session.get_inputs() if i.name != SEARCH]
+            self.gives = [o.name for o in self._session.get_outputs()]
         return self._session
 
 
