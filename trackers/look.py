@@ -15,7 +15,7 @@ from onlinetada.state import StreamState
 from onlinetada.trackers.confidence import measure_signals
 from onlinetada.trackers.crop import Region, crop_square
 from onlinetada.trackers.decide import choose, cosine_window
-from onlinetada.trackers.models.network import TrackNetwork
+from onlinetada.trackers.models.network import Candidates, TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.pose import Pose, moved
 from onlinetada.trackers.result import Image
@@ -88,12 +88,17 @@ class Looker:
 
     def look(self, plans: Sequence[Plan], state: StreamState, *, commit: bool = True) -> list[Look]:
         """Look at one place a row of ``state``, which is written in place unless ``commit`` is false."""
-        config, size = self.config, self.network.geometry.search_size
+        size = self.network.geometry.search_size
         cut = [self.crop(plan.picture, plan.region, size, plan.fill) for plan in plans]
         flat = np.array([is_flat for _, is_flat in cut])
         if commit:
             state.freeze(torch.from_numpy(flat).to(state.device))
         candidates, _ = self.network.step(self.tensor([crop for crop, _ in cut]), state, commit=commit)
+        return self.decide(plans, candidates, flat)
+
+    def decide(self, plans: Sequence[Plan], candidates: Candidates, flat: npt.NDArray[np.bool_]) -> list[Look]:
+        """The best candidate of every place; ``flat``: (B,) whether its crop shows nothing."""
+        config = self.config
         boxes, scores = _array(candidates.boxes), _array(candidates.scores)
         alike = None if candidates.similarity is None else _array(candidates.similarity)
         old_size = np.stack([plan.expected.size * plan.region.scale for plan in plans])
