@@ -1,6 +1,6 @@
 """Writing one step of a tracking network to a file: ONNX or torch.export, state in and state out.
 
-Inputs are ``search``, the bytes of the crops (B, R, R, 3), and the buffers of the state under their own names; outputs
+Inputs are ``search``, the bytes of the crops (B, R, R, 3), and ``state.<buffer>`` for the buffers of the state; outputs
 are ``boxes``, ``scores``, ``similarity`` where the network has it, and ``next.<buffer>`` for the buffers that a step
 writes. The batch is dynamic. Beside the file lie the weights that begin streams and their card.
 """

@@ -13,6 +13,7 @@ from onlinetada.state import StreamState
 from onlinetada.trackers.models.network import Candidates, TrackNetwork
 
 SEARCH = "search"
+STATE = "state."  # before the names of buffers that go in, which could be those of values inside
 _EXAMPLE_ROWS = 2  # a batch of one would be taken as fixed
 
 
@@ -58,7 +59,7 @@ class TrackStep(nn.Module):
     @property
     def input_names(self) -> list[str]:
         """Of the graph."""
-        return [SEARCH, *self.example]
+        return [SEARCH, *(STATE + name for name in self.example)]
 
     @property
     def output_names(self) -> list[str]:

@@ -15,7 +15,7 @@ from onlinetada.trackers.models.network import TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.pose import Pose, first_pose, search_region, template_region
 from onlinetada.trackers.result import Box, Image
-from onlinetada.trackers.runtime.graph import SEARCH
+from onlinetada.trackers.runtime.graph import SEARCH, STATE
 from onlinetada.trackers.runtime.quantise import Feed
 from onlinetada.trackers.training.clips import Clip
 from onlinetada.trackers.training.readers import read_sequences, read_videos
@@ -72,7 +72,7 @@ def feeds_of(
         for number, picture in later:
             search = _search(looker, picture, _jittered(boxes[number], looker, rng))
             crop = search.permute(0, 2, 3, 1).to(torch.uint8).contiguous()
-            yield {SEARCH: crop.numpy(), **{name: state[name].numpy() for name in buffers}}
+            yield {SEARCH: crop.numpy(), **{STATE + name: state[name].numpy() for name in buffers}}
 
 
 def _jittered(box: Box, looker: Looker, rng: np.random.Generator) -> Pose:

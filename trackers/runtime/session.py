@@ -17,7 +17,7 @@ from onlinetada.errors import InputError
 from onlinetada.export import NEXT
 from onlinetada.state import StreamState
 from onlinetada.trackers.models.network import Candidates, TrackNetwork
-from onlinetada.trackers.runtime.graph import SEARCH, candidates_of
+from onlinetada.trackers.runtime.graph import SEARCH, STATE, candidates_of
 
 METADATA = "onlinetada"  # key of the JSON that an exported step carries
 
@@ -35,7 +35,7 @@ class OnnxNetwork:
     Attributes:
         geometry: of the network.
         facts: what the file says of itself.
-        reads, gives: names of the inputs besides the pictures, and of the outputs.
+        reads, gives: names of the buffers that go in, and of the outputs.
         takes_bytes: its pictures are bytes as the crops are, (B, 3, R, R) with the channels last in memory.
     """
 
@@ -59,7 +59,7 @@ class OnnxNetwork:
         """One frame of B streams, see ``TrackNetwork.step``. Pictures that are no bytes are rounded to them."""
         if search.dtype != torch.uint8:
             search = search.round().clamp(0, 255).to(torch.uint8)
-        feed: Arrays = {name: state[name].numpy() for name in self.reads}
+        feed: Arrays = {STATE + name: state[name].numpy() for name in self.reads}
         feed[SEARCH] = np.ascontiguousarray(search.permute(0, 2, 3, 1).numpy())
         session = self._open()
         answers = {n: torch.from_numpy(v) for n, v in zip(self.gives, session.run(None, feed), strict=True)}
@@ -76,7 +76,7 @@ class OnnxNetwork:
         threads = torch.get_num_threads()
         if threads != self._threads:
             self._session, self._threads = open_session(self.path, threads, self._providers), threads
-            self.reads = [i.name for i in self._session.get_inputs() if i.name != SEARCH]
+            self.reads = [i.name.removeprefix(STATE) for i in self._session.get_inputs() if i.name != SEARCH]
             self.gives = [o.name for o in self._session.get_outputs()]
         return self._session
 
