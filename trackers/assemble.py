@@ -19,6 +19,7 @@ from onlinetada.trackers.models.registry import ModelSpec, find_model, read_card
 from onlinetada.trackers.models.tctrack import Quirks
 from onlinetada.trackers.options import InferenceConfig, with_changes
 from onlinetada.trackers.runtime.choose import checked_runtime, weights_beside, with_runtime
+from onlinetada.trackers.runtime.device_looker import DeviceLooker
 
 
 def build_engine(
@@ -50,7 +51,8 @@ def build_engine(
     if dtype == "bf16":
         ready = backbone_in_bfloat16(ready)
     ready = with_runtime(ready, given_path, where, wanted, usual=usual)
-    return Engine(ready, config, device=where)
+    on_device = where.type == "cuda" and wanted == "auto" and quirks != "published"
+    return Engine(ready, config, device=where, looker=DeviceLooker(ready, config, where) if on_device else None)
 
 
 def weights_path(spec: ModelSpec, weights: str | Path | None) -> Path:

@@ -39,7 +39,8 @@ def build_tracker(
             "none" does neither.
         penalty_k, window_influence, size_lr: see ``InferenceConfig``; by default the model's own.
         runtime: what computes the steps. "auto": ONNX Runtime on a CPU if a step that was exported from these weights
-            lies beside them, otherwise torch; "torch"; "onnxruntime".
+            lies beside them; on a GPU a captured CUDA graph of the whole step, crop and choice included; otherwise
+            torch. "torch": step by step, on any device. "onnxruntime".
         dtype: "float32", or "bf16": the backbone computes in bfloat16, in torch; worth it where the processor has it.
 
     Raises:

@@ -34,6 +34,7 @@ class Engine:
         network: in evaluation mode, on ``device``.
         config: inference options.
         device: where the network is.
+        looker: asks the network in another way than by default; made for the same network, options and device.
 
     Attributes:
         targets: id -> what is known of it, in the order of the rows.
@@ -42,14 +43,19 @@ class Engine:
     """
 
     def __init__(
-        self, network: TrackNetwork, config: InferenceConfig | None = None, *, device: torch.device | str = "cpu"
+        self,
+        network: TrackNetwork,
+        config: InferenceConfig | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        looker: Looker | None = None,
     ) -> None:
         self.network = network
         self.config = InferenceConfig() if config is None else config
         self.device = torch.device(device)
         self.targets: dict[int, Target] = {}
         self.state: StreamState | None = None
-        self.looker = Looker(network, self.config, self.device)
+        self.looker = looker or Looker(network, self.config, self.device)
         self._next_id = 0
 
     @torch.no_grad()

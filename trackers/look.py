@@ -112,17 +112,27 @@ class Looker:
             size_lr=config.size_lr,
         )
         signals = measure_signals(boxes, scores, alike, choice.index, old_size)
-        confidence = config.confidence(signals)
-        numbers = np.concatenate([signals, choice.offset, choice.size], 1)
-        usable = np.isfinite(numbers).all(axis=1)
+        return self.looks(plans, flat, signals, choice.offset, choice.size, choice.rate, choice.score)
+
+    def looks(
+        self,
+        plans: Sequence[Plan],
+        flat: npt.NDArray[np.bool_],
+        signals: Floats,
+        offset: Floats,
+        size: Floats,
+        rate: Floats,
+        score: Floats,
+    ) -> list[Look]:
+        """What was seen, from the numbers of the chosen candidates, see ``decide.Choice``."""
+        confidence = self.config.confidence(signals)
+        usable = np.isfinite(np.concatenate([signals, offset, size], 1)).all(axis=1)
         looks = []
         for i, plan in enumerate(plans):
             blind = bool(flat[i] or not usable[i])
-            found = plan.expected
-            if not blind:
-                found = self._moved(plan, choice.offset[i], choice.size[i], float(choice.rate[i]))
+            found = plan.expected if blind else self._moved(plan, offset[i], size[i], float(rate[i]))
             sure = 0.0 if blind else float(confidence[i])
-            looks.append(Look(found, sure, blind, float(choice.score[i]), signals[i]))
+            looks.append(Look(found, sure, blind, float(score[i]), signals[i]))
         return looks
 
     def _moved(self, plan: Plan, offset: Floats, size: Floats, rate: float) -> Pose:
