@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from onlinetada.trackers.bench.footage import Footage, make_footage, parse_size
 from onlinetada.trackers.bench.published import published_form
 from onlinetada.trackers.bench.subjects import available, opencv_form, stage_forms, update_form
 from onlinetada.trackers.bench.table import Row, as_text, machine_facts, row_of, write_results
-from onlinetada.trackers.bench.timing import Latency, in_turns, summary, timed
+from onlinetada.trackers.bench.timing import Form, Latency, in_turns, summary, timed
 from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.models.registry import find_model
 from onlinetada.trackers.opencv import OPENCV_MODELS
@@ -119,7 +120,7 @@ class _Bench:
         return in_turns(forms, device=self._device, seconds=self._args.seconds)
 
     def _peer_forms(self, footage: Footage) -> Any:
-        makers = {}
+        makers: dict[str, Callable[[], Form]] = {}
         for text in filter(None, self._args.peers.split(",")):
             name, _, weights = text.partition("=")
             makers[name] = partial(opencv_form, name, footage, weights=weights or None, batch=self._args.batch)

@@ -85,13 +85,15 @@ def example_state(network: TrackNetwork) -> StreamState:
     geometry = network.geometry
     device = next(iter(network.parameters()), torch.zeros(0)).device if isinstance(network, nn.Module) else None
     pixels = torch.Generator().manual_seed(1)
-    pictures = [
+    template, search = (
         torch.randint(0, 256, (_EXAMPLE_ROWS, 3, side, side), generator=pixels).float().to(device)
         for side in (geometry.template_size, geometry.search_size)
-    ]
+    )
     middle, side = geometry.template_size / 2, geometry.template_size / 3
     with torch.no_grad():
-        return network.start(*pictures, torch.tensor([[middle, middle, side, side]] * _EXAMPLE_ROWS, device=device))
+        return network.start(
+            template, search, torch.tensor([[middle, middle, side, side]] * _EXAMPLE_ROWS, device=device)
+        )
 
 
 def candidates_of(answers: Mapping[str, Tensor]) -> Candidates:

@@ -6,11 +6,14 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from onlinetada.state import StreamState
 from onlinetada.trackers.runtime.device_crop import Packed, room_px
 from onlinetada.trackers.runtime.device_step import DeviceStep
+
+Floats = npt.NDArray[np.float64]
 
 _WARM_UP = 3
 _TOLERANCE = 0.05  # pixels of the crop, between the graph and the same step run eagerly
@@ -35,10 +38,10 @@ class FixedBatch:
         self.rows = rows
         self.state = state.select(torch.arange(rows) % state.batch_size)
         room = rows * room_px(size)
-        pinned = {"pin_memory": device.type == "cuda"}
-        self._host_pixels = torch.zeros(room, 3, dtype=torch.uint8, **pinned)
-        self._host_rows = torch.zeros(rows, 3 + 5 + 3 + 3, dtype=torch.float64, **pinned)
-        self._host_where = torch.ones(rows, 3, dtype=torch.int64, **pinned)
+        pinned = device.type == "cuda"
+        self._host_pixels = torch.zeros(room, 3, dtype=torch.uint8, pin_memory=pinned)
+        self._host_rows = torch.zeros(rows, 3 + 5 + 3 + 3, dtype=torch.float64, pin_memory=pinned)
+        self._host_where = torch.ones(rows, 3, dtype=torch.int64, pin_memory=pinned)
         self._pixels, self._where, self._numbers = (
             t.to(device, copy=True) for t in (self._host_pixels, self._host_where, self._host_rows)
         )
@@ -49,7 +52,7 @@ class FixedBatch:
         if replay is not None:
             self._run = replay
 
-    def __call__(self, packed: Packed, rows: np.ndarray, state: StreamState, *, commit: bool) -> np.ndarray:
+    def __call__(self, packed: Packed, rows: Floats, state: StreamState, *, commit: bool) -> Floats:
         """Look with the first rows; the others repeat the first.
 
         Args:
@@ -71,7 +74,7 @@ class FixedBatch:
             torch._foreach_copy_([state[name] for name in names], own)
         return np.asarray(self._answer[:count].cpu().numpy())
 
-    def _load(self, packed: Packed, rows: np.ndarray) -> None:
+    def _load(self, packed: Packed, rows: Floats) -> None:
         count, used = len(rows), len(packed.pixels)
         self._host_pixels[:used] = torch.from_numpy(packed.pixels)
         both = np.concatenate([rows, packed.warp, packed.fill, np.zeros((count, 3))], 1)
@@ -139,7 +142,7 @@ class GraphedSteps:
         self._step, self._capture = step, capture
         self.sizes: dict[int, FixedBatch] = {}
 
-    def __call__(self, packed: Packed, rows: np.ndarray, state: StreamState, *, commit: bool) -> np.ndarray:
+    def __call__(self, packed: Packed, rows: Floats, state: StreamState, *, commit: bool) -> Floats:
         """See ``FixedBatch.__call__``."""
         size = batch_size_for(len(rows))
         if size not in self.sizes:
