@@ -108,11 +108,11 @@ def export_onnx(model: nn.Module, frame: Tensor, path: str | Path, *, opset: int
         path: of the file to write.
         opset: ONNX opset.
     """
-    _need("onnx", "onnxscript")
+    need_packages("onnx", "onnxscript")
     graph, frame, buffers = _prepared(model, frame)
     names = list(graph.example)
     path = Path(path)
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), quiet_exporter():
         program = torch.onnx.export(
             graph,
             (frame, *buffers),
@@ -157,7 +157,7 @@ def load_step(path: str | Path, *, providers: list[str] | None = None) -> Export
 
 
 def _load_onnx(path: Path, providers: list[str]) -> ExportedStep:
-    _need("onnxruntime")
+    need_packages("onnxruntime")
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=providers)
@@ -212,14 +212,15 @@ def _as_tuple(output: Any) -> tuple[Tensor, ...]:
     return flat
 
 
-def _need(*packages: str) -> None:
+def need_packages(*packages: str) -> None:
+    """Refuse, with what to install, where a package is missing."""
     missing = [p for p in packages if importlib.util.find_spec(p) is None]
     if missing:
         raise InputError(f"this needs {' and '.join(missing)}: pip install 'onlinetada[export]'")
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_exporter() -> Iterator[None]:
     """The exporter explains itself at length on standard output and in warnings; errors still raise."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

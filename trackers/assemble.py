@@ -14,9 +14,12 @@ from onlinetada.errors import InputError
 from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.models.checkpoint import read_state_dict
 from onlinetada.trackers.models.fold import fold_batch_norms
+from onlinetada.trackers.models.precision import backbone_in_bfloat16, checked_dtype
 from onlinetada.trackers.models.registry import ModelSpec, find_model, read_card
 from onlinetada.trackers.models.tctrack import Quirks
 from onlinetada.trackers.options import InferenceConfig, with_changes
+from onlinetada.trackers.runtime.choose import checked_runtime, weights_beside, with_runtime
+from onlinetada.trackers.runtime.device_looker import DeviceLooker
 
 
 def build_engine(
@@ -28,20 +31,28 @@ def build_engine(
     penalty_k: float | None = None,
     window_influence: float | None = None,
     size_lr: float | None = None,
+    runtime: str = "auto",
+    dtype: str = "float32",
 ) -> Engine:
     """An engine without targets; the arguments are those of ``build_tracker``."""
     if quirks not in get_args(Quirks):
         raise InputError(f"quirks must be one of {', '.join(get_args(Quirks))}; it is {quirks!r}")
-    spec = find_model(model)
-    path = weights_path(spec, weights)
+    wanted, spec = checked_runtime(runtime), find_model(model)
+    given_path = weights_path(spec, weights)
+    path = weights_beside(given_path)
     card = read_card(path)
     config = inference_config(spec, card, quirks=quirks)
     given = {"penalty_k": penalty_k, "window_influence": window_influence, "size_lr": size_lr}
     config = with_changes(config, {k: v for k, v in given.items() if v is not None}, source="inference options")
     where = torch_device(device)
     network = load_network(spec, path, card, quirks=quirks)
+    usual = quirks == "none" and checked_dtype(dtype) == "float32"
     ready = prepared(network, where, exact=quirks == "published")
-    return Engine(ready, config, device=where)
+    if dtype == "bf16":
+        ready = backbone_in_bfloat16(ready)
+    ready = with_runtime(ready, given_path, where, wanted, usual=usual)
+    on_device = where.type == "cuda" and wanted == "auto" and quirks != "published"
+    return Engine(ready, config, device=where, looker=DeviceLooker(ready, config, where) if on_device else None)
 
 
 def weights_path(spec: ModelSpec, weights: str | Path | None) -> Path:

@@ -20,6 +20,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "eval": (_COMMANDS + "evaluate", "run a tracker over a benchmark"),
     "report": (_COMMANDS + "report", "score result files and make a report"),
     "search": (_COMMANDS + "search", "search inference hyper-parameters on a set of sequences"),
+    "bench": (_COMMANDS + "bench", "measure how fast trackers run on this machine"),
+    "export": (_COMMANDS + "export", "write one step of a model as ONNX or torch.export"),
     "data": (_COMMANDS + "data", "check and pack training material"),
     "train": (_COMMANDS + "train", "train a tracker"),
 }

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-_SAME_TARGET_IOU = 0.3  # candidates that overlap the best by more speak for the same thing
+SAME_TARGET_IOU = 0.3  # candidates that overlap the best by more speak for the same thing
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def measure_signals(
     """
     rows = np.arange(len(best))
     peak = scores[rows, best]
-    elsewhere = np.where(_iou(boxes, boxes[rows, best][:, None]) < _SAME_TARGET_IOU, scores, -np.inf).max(1)
+    elsewhere = np.where(_iou(boxes, boxes[rows, best][:, None]) < SAME_TARGET_IOU, scores, -np.inf).max(1)
     margin = np.where(np.isfinite(elsewhere), peak - elsewhere, np.abs(peak))
     area = boxes[rows, best, 2] * boxes[rows, best, 3]
     jump = np.abs(np.log(np.maximum(area, 1e-9) / np.maximum(old_size.prod(1), 1e-9))) / 2

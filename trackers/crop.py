@@ -54,12 +54,31 @@ def crop_square(
     return _subpixel_crop(image, region, size, fill)
 
 
+@dataclass(frozen=True)
+class Source:
+    """The part of a picture that a crop is made of.
+
+    Pixel i of the crop lies at ``step * i + x`` (``y`` likewise) of the part.
+
+    Attributes:
+        pixels: (h, w, 3) uint8.
+        step: pixels of the part a pixel of the crop.
+        x, y: where the crop's first pixel lies in the part.
+        flat: whether the part shows nothing.
+        limit: least and largest coordinate that is looked at; None: no limit, outside of the part is the fill.
+    """
+
+    pixels: Image
+    step: float
+    x: float
+    y: float
+    flat: bool
+    limit: tuple[float, float] | None = None
+
+
 def _integer_crop(image: Image, region: Region, size: int, fill: Floats) -> tuple[Image, bool]:
-    side = max(1, int(region.side))
-    left, top = (math.floor(c - (side + 1) / 2 + 0.5) for c in region.centre)
-    height, width = image.shape[:2]
-    x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
-    visible = image[y0 : max(y0, y1), x0 : max(x0, x1)]
+    side, left, top = _whole_square(region)
+    visible, x0, y0 = _visible(image, side, left, top)
     if visible.shape[:2] == (side, side):
         patch = visible
     else:
@@ -70,29 +89,68 @@ def _integer_crop(image: Image, region: Region, size: int, fill: Floats) -> tupl
     return (patch if side == size else cv2.resize(patch, (size, size))), flat
 
 
-def _subpixel_crop(image: Image, region: Region, size: int, fill: Floats) -> tuple[Image, bool]:
+def _whole_square(region: Region) -> tuple[int, int, int]:
+    """Side, left and top in whole pixels."""
+    side = max(1, int(region.side))
+    left, top = (math.floor(c - (side + 1) / 2 + 0.5) for c in region.centre)
+    return side, left, top
+
+
+def _visible(image: Image, side: int, left: int, top: int) -> tuple[Image, int, int]:
+    height, width = image.shape[:2]
+    x0, y0, x1, y1 = max(0, left), max(0, top), min(width, left + side), min(height, top + side)
+    return image[y0 : max(y0, y1), x0 : max(x0, x1)], x0, y0
+
+
+def integer_source(image: Image, region: Region, size: int) -> Source | None:
+    """What an "integer" crop is made of; None where none of it is in the picture."""
+    if region.side > _LARGEST_SIDE:
+        return None
+    side, left, top = _whole_square(region)
+    visible, x0, y0 = _visible(image, side, left, top)
+    if visible.size == 0:
+        return None
+    step = side / size
+    first = 0.5 * step - 0.5  # of the square's own pixels; cv2.resize repeats those on its border
+    limits = {start - edge for start, edge in ((x0, left), (y0, top))}
+    if limits != {0} or visible.shape[:2] != (side, side):
+        return None  # partly outside: two different limits; the host does it
+    return Source(visible, step, first, first, is_flat(visible), limit=(0.0, side - 1.0))
+
+
+def subpixel_source(image: Image, region: Region, size: int) -> Source | None:
+    """What a "subpixel" crop is made of; None where none of it is in the picture."""
     scale = size / region.side
     left, top = (region.centre - region.side / 2).tolist()
     height, width = image.shape[:2]
     x0, y0 = max(0, math.floor(left) - 1), max(0, math.floor(top) - 1)
     x1, y1 = min(width, math.ceil(left + region.side) + 1), min(height, math.ceil(top + region.side) + 1)
     if x1 <= x0 or y1 <= y0:
-        return np.broadcast_to(fill.astype(np.uint8), (size, size, 3)).copy(), True
+        return None
     flat = is_flat(image[y0:y1, x0:x1])
-    # linear interpolation alone would skip pixels; averaging whole blocks of them is fast
-    block = max(1, min(int(1 / scale), x1 - x0, y1 - y0))
+    # linear interpolation alone would skip pixels; averaging blocks of 2 x 2, again and again, is fast
+    halvings = max(0, int(min(1 / scale, x1 - x0, y1 - y0)).bit_length() - 1)
+    block = 2**halvings
     (x0, x1), (y0, y1) = _whole_blocks(x0, x1, width, block), _whole_blocks(y0, y1, height, block)
     part = image[y0:y1, x0:x1]
-    if block > 1:
-        part = cv2.resize(part, ((x1 - x0) // block, (y1 - y0) // block), interpolation=cv2.INTER_AREA)
+    for _ in range(halvings):
+        part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
     # pixel i of a picture covers i..i+1, so its centre is i + 0.5 on both sides of the map
-    zoom = scale * block
-    shift_x, shift_y = ((start - edge) * scale + 0.5 * zoom - 0.5 for start, edge in ((x0, left), (y0, top)))
-    warp = np.array([[zoom, 0, shift_x], [0, zoom, shift_y]])
+    step = 1 / (scale * block)
+    x, y = ((edge - start) / block + 0.5 * step - 0.5 for start, edge in ((x0, left), (y0, top)))
+    return Source(part, step, x, y, flat)
+
+
+def _subpixel_crop(image: Image, region: Region, size: int, fill: Floats) -> tuple[Image, bool]:
+    source = subpixel_source(image, region, size)
+    if source is None:
+        return np.broadcast_to(fill.astype(np.uint8), (size, size, 3)).copy(), True
+    zoom = 1 / source.step
+    warp = np.array([[zoom, 0, -source.x * zoom], [0, zoom, -source.y * zoom]])
     border = tuple(float(v) for v in fill)
     return cv2.warpAffine(
-        part, warp, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
-    ), flat
+        source.pixels, warp, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=border
+    ), source.flat
 
 
 def _whole_blocks(start: int, stop: int, extent: int, block: int) -> tuple[int, int]:

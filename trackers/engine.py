@@ -34,21 +34,28 @@ class Engine:
         network: in evaluation mode, on ``device``.
         config: inference options.
         device: where the network is.
+        looker: asks the network in another way than by default; made for the same network, options and device.
 
     Attributes:
         targets: id -> what is known of it, in the order of the rows.
         state: the network's memory, one row a target; None without targets.
+        looker: the network with what it takes to ask it.
     """
 
     def __init__(
-        self, network: TrackNetwork, config: InferenceConfig | None = None, *, device: torch.device | str = "cpu"
+        self,
+        network: TrackNetwork,
+        config: InferenceConfig | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        looker: Looker | None = None,
     ) -> None:
         self.network = network
         self.config = InferenceConfig() if config is None else config
         self.device = torch.device(device)
         self.targets: dict[int, Target] = {}
         self.state: StreamState | None = None
-        self._looker = Looker(network, self.config, self.device)
+        self.looker = looker or Looker(network, self.config, self.device)
         self._next_id = 0
 
     @torch.no_grad()
@@ -66,10 +73,10 @@ class Engine:
         pose, fill = first_pose(box, geometry), picture.reshape(-1, 3).mean(0)
         cut = template_region(pose, geometry)
         around = search_region(pose, geometry, side=cut.side)
-        template, _ = self._looker.crop(picture, cut, geometry.template_size, fill)
-        search, _ = self._looker.crop(picture, around, geometry.search_size, fill)
+        template, _ = self.looker.crop(picture, cut, geometry.template_size, fill)
+        search, _ = self.looker.crop(picture, around, geometry.search_size, fill)
         in_template = [[geometry.template_size / 2] * 2 + (pose.size * cut.scale).tolist()]
-        tensors = self._looker.tensor([template]), self._looker.tensor([search])
+        tensors = self.looker.tensor([template]), self.looker.tensor([search])
         row = self.network.start(*tensors, torch.tensor(in_template, device=self.device))
         self.state = row if self.state is None else self.state.append(row)
         key, self._next_id = self._next_id, self._next_id + 1
@@ -153,9 +160,9 @@ class Engine:
     def _main_looks(self, keys: list[int], plans: list[Plan], state: StreamState) -> list[Look]:
         """One look of every row. What rows saw that were lost, blind or unsure does not stay in their memory."""
         if not self.config.recover:
-            return self._looker.look(plans, state)
+            return self.looker.look(plans, state)
         before = state.clone()
-        looks = self._looker.look(plans, state)
+        looks = self.looker.look(plans, state)
         low = self.config.loss.enter_lost
         forget = [
             look.confidence < low or self.targets[key].hunt is not None for key, look in zip(keys, looks, strict=True)
@@ -172,7 +179,7 @@ class Engine:
         rows = [row for row, some in enumerate(further) for _ in some]
         if not rows:
             return further_looks(further, [])
-        looks = self._looker.look([plan for some in further for plan in some], state.select(rows), commit=False)
+        looks = self.looker.look([plan for some in further for plan in some], state.select(rows), commit=False)
         return further_looks(further, looks)
 
 

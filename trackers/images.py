@@ -72,4 +72,5 @@ def is_flat(part: Image) -> bool:
     if part.size == 0:
         return True
     sample = part[:: max(1, part.shape[0] // 64), :: max(1, part.shape[1] // 64)]
-    return bool((sample.reshape(-1, sample.shape[-1]).std(0) < FLAT_DEVIATION).all())
+    _, deviation = cv2.meanStdDev(np.ascontiguousarray(sample))
+    return bool((deviation < FLAT_DEVIATION).all())

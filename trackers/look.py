@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -15,7 +16,7 @@ from onlinetada.state import StreamState
 from onlinetada.trackers.confidence import measure_signals
 from onlinetada.trackers.crop import Region, crop_square
 from onlinetada.trackers.decide import choose, cosine_window
-from onlinetada.trackers.models.network import LearningNetwork, TrackNetwork
+from onlinetada.trackers.models.network import Candidates, LearningNetwork, TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.pose import Pose, moved
 from onlinetada.trackers.result import Image
@@ -79,20 +80,36 @@ class Looker:
         return crop_square(picture, region, size, fill, self.network.geometry.crop)
 
     def tensor(self, crops: Sequence[Image]) -> Tensor:
-        """Crops (S, S, 3) BGR to (B, 3, S, S) floats in the network's channel order."""
-        batch = torch.from_numpy(np.stack(crops)).to(self.device)
+        """Crops (S, S, 3) BGR to (B, 3, S, S) in the network's channel order: floats, or bytes where it takes them."""
         if self.network.geometry.color == "rgb":
-            batch = batch.flip(3)
-        return batch.permute(0, 3, 1, 2).float()  # stays channels_last in memory
+            crops = [cv2.cvtColor(crop, cv2.COLOR_BGR2RGB) for crop in crops]
+        batch = torch.from_numpy(crops[0][None] if len(crops) == 1 else np.stack(crops)).to(self.device)
+        batch = batch.permute(0, 3, 1, 2)  # stays channels_last in memory
+        return batch if getattr(self.network, "takes_bytes", False) else batch.float()
 
     def look(self, plans: Sequence[Plan], state: StreamState, *, commit: bool = True) -> list[Look]:
         """Look at one place a row of ``state``, which is written in place unless ``commit`` is false."""
-        config, size = self.config, self.network.geometry.search_size
+        size = self.network.geometry.search_size
         cut = [self.crop(plan.picture, plan.region, size, plan.fill) for plan in plans]
         flat = np.array([is_flat for _, is_flat in cut])
         if commit:
             state.freeze(torch.from_numpy(flat).to(state.device))
         candidates, _ = self.network.step(self.tensor([crop for crop, _ in cut]), state, commit=commit)
+        looks = self.decide(plans, candidates, flat)
+        if commit:
+            self.learn(plans, looks, candidates.features, state)
+        return looks
+
+    def learn(self, plans: Sequence[Plan], looks: Sequence[Look], features: Tensor | None, state: StreamState) -> None:
+        """Let the network's memory go on with what was found, where it has such a memory."""
+        if features is not None:
+            believed = np.stack([self._believed(plan, look) for plan, look in zip(plans, looks, strict=True)])
+            boxes = torch.from_numpy(believed).to(self.device, torch.float32)
+            cast(LearningNetwork, self.network).learn(features, boxes, state)
+
+    def decide(self, plans: Sequence[Plan], candidates: Candidates, flat: npt.NDArray[np.bool_]) -> list[Look]:
+        """The best candidate of every place; ``flat``: (B,) whether its crop shows nothing."""
+        config = self.config
         boxes, scores = _array(candidates.boxes), _array(candidates.scores)
         alike = None if candidates.similarity is None else _array(candidates.similarity)
         old_size = np.stack([plan.expected.size * plan.region.scale for plan in plans])
@@ -106,21 +123,27 @@ class Looker:
             size_lr=config.size_lr,
         )
         signals = measure_signals(boxes, scores, alike, choice.index, old_size)
-        confidence = config.confidence(signals)
-        numbers = np.concatenate([signals, choice.offset, choice.size], 1)
-        usable = np.isfinite(numbers).all(axis=1)
+        return self.looks(plans, flat, signals, choice.offset, choice.size, choice.rate, choice.score)
+
+    def looks(
+        self,
+        plans: Sequence[Plan],
+        flat: npt.NDArray[np.bool_],
+        signals: Floats,
+        offset: Floats,
+        size: Floats,
+        rate: Floats,
+        score: Floats,
+    ) -> list[Look]:
+        """What was seen, from the numbers of the chosen candidates, see ``decide.Choice``."""
+        confidence = self.config.confidence(signals)
+        usable = np.isfinite(np.concatenate([signals, offset, size], 1)).all(axis=1)
         looks = []
         for i, plan in enumerate(plans):
             blind = bool(flat[i] or not usable[i])
-            found = plan.expected
-            if not blind:
-                found = self._moved(plan, choice.offset[i], choice.size[i], float(choice.rate[i]))
+            found = plan.expected if blind else self._moved(plan, offset[i], size[i], float(rate[i]))
             sure = 0.0 if blind else float(confidence[i])
-            looks.append(Look(found, sure, blind, float(choice.score[i]), signals[i]))
-        if commit and candidates.features is not None:
-            believed = np.stack([self._believed(plan, look) for plan, look in zip(plans, looks, strict=True)])
-            boxes = torch.from_numpy(believed).to(self.device, torch.float32)
-            cast(LearningNetwork, self.network).learn(candidates.features, boxes, state)
+            looks.append(Look(found, sure, blind, float(score[i]), signals[i]))
         return looks
 
     def _believed(self, plan: Plan, look: Look) -> Floats:

@@ -37,6 +37,8 @@ class MultiTracker:
         penalty_k: float | None = None,
         window_influence: float | None = None,
         size_lr: float | None = None,
+        runtime: str = "auto",
+        dtype: str = "float32",
     ) -> None:
         self.name = model
         self.engine: Engine = build_engine(
@@ -47,6 +49,8 @@ class MultiTracker:
             penalty_k=penalty_k,
             window_influence=window_influence,
             size_lr=size_lr,
+            runtime=runtime,
+            dtype=dtype,
         )
 
     @property

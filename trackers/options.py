@@ -10,6 +10,12 @@ from onlinetada.errors import InputError
 from onlinetada.trackers.confidence import ConfidenceCalibration
 from onlinetada.trackers.loss import LossPolicy
 
+RUNTIMES = ("auto", "torch", "onnxruntime")
+"""What may compute a network's steps, see ``build_tracker``."""
+
+DTYPES = ("float32", "bf16")
+"""What a backbone may compute in."""
+
 
 @dataclass(frozen=True)
 class RecoveryOptions:

@@ -18,6 +18,7 @@ from onlinetada.trackers.evaluation.protocols import PROTOCOLS, find_protocol
 from onlinetada.trackers.evaluation.reinit import Supervised
 from onlinetada.trackers.evaluation.running import Build, Job, note_settings, run_all, shard_of
 from onlinetada.trackers.evaluation.sequences import load_sequences, split_names
+from onlinetada.trackers.options import DTYPES, RUNTIMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     tracker.add_argument("--name", metavar="TRACKER", help="name of the results (default: the model's)")
     tracker.add_argument("--weights", metavar="FILE", help="checkpoint (default: the one that ships)")
     tracker.add_argument("--device", metavar="D", help="cpu or cuda (default: cuda where it is)")
+    tracker.add_argument("--runtime", default="auto", choices=RUNTIMES, help="of the network's steps")
+    tracker.add_argument("--dtype", default="float32", choices=DTYPES, help="of the backbone, in torch")
     tracker.add_argument("--quirks", default="none", choices=("none", "published", "trained"))
     for option in ("--penalty-k", "--window-influence", "--size-lr"):
         tracker.add_argument(option, type=float, metavar="X", help="inference option (default: the model's)")
@@ -61,7 +64,15 @@ def run(args: argparse.Namespace, build: Build | None = None) -> int:
     benchmark = find_benchmark(args.benchmark)
     mode = _mode(args)
     choice = TrackerChoice(
-        args.model, args.weights, args.device, args.quirks, args.penalty_k, args.window_influence, args.size_lr
+        args.model,
+        args.weights,
+        args.device,
+        args.quirks,
+        args.penalty_k,
+        args.window_influence,
+        args.size_lr,
+        args.runtime,
+        args.dtype,
     )
     if args.workers < 1 or args.batch < 1:
         raise InputError("--workers and --batch must be 1 or more")

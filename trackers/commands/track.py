@@ -21,6 +21,7 @@ from onlinetada.trackers.io.stopping import StopSignals
 from onlinetada.trackers.io.targets import Follower, SeparateTrackers, Targets
 from onlinetada.trackers.io.video_sink import VideoSink, check_suffix
 from onlinetada.trackers.io.window import Window, need_screen, screen_problem, select_boxes
+from onlinetada.trackers.options import DTYPES, RUNTIMES
 from onlinetada.trackers.result import Box, TrackResult
 from onlinetada.trackers.threads import use_threads
 
@@ -48,6 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--weights", metavar="FILE", help="checkpoint in place of the one that ships")
     what.add_argument("--quirks", choices=("none", "published", "trained"), default="none", help="for TCTrack files")
     what.add_argument("--device", metavar="cpu|cuda", help="default: the GPU where there is one")
+    what.add_argument(
+        "--runtime", choices=RUNTIMES, default="auto", help="of the network's steps (default: the fastest)"
+    )
+    what.add_argument("--dtype", choices=DTYPES, default="float32", help="of the backbone, in torch (default: float32)")
     reading = parser.add_argument_group("reading")
     reading.add_argument("--max-frames", type=int, metavar="N", help="stop after N frames")
     reading.add_argument("--fps", type=float, help="frames a second, for images or a file that is wrong about it")
@@ -193,7 +198,14 @@ def _build(args: argparse.Namespace) -> Follower:
         return SeparateTrackers(lambda: build_opencv_tracker(args.model, weights=args.weights))
     from onlinetada.trackers.build import build_multi_tracker
 
-    return build_multi_tracker(args.model, weights=args.weights, device=args.device, quirks=args.quirks)
+    return build_multi_tracker(
+        args.model,
+        weights=args.weights,
+        device=args.device,
+        quirks=args.quirks,
+        runtime=args.runtime,
+        dtype=args.dtype,
+    )
 
 
 def _opened_sinks(args: argparse.Namespace, source: Source, targets: int) -> list[Sink]:

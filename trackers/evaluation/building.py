@@ -23,6 +23,8 @@ class TrackerChoice:
     penalty_k: float | None = None
     window_influence: float | None = None
     size_lr: float | None = None
+    runtime: str = "auto"
+    dtype: str = "float32"
 
     def __call__(self) -> Tracker:
         from onlinetada.trackers.build import build_tracker
@@ -56,8 +58,9 @@ class TrackerChoice:
         return build_engine(**self._arguments())
 
     def settings(self) -> dict[str, object]:
-        """What decides the results: everything but the device, weights by their hash."""
-        values = {k: v for k, v in asdict(self).items() if k not in ("device", "weights") and v is not None}
+        """What decides the results: everything but the device, files by their hash."""
+        left_out = {"device": self.device, "weights": self.weights, "runtime": "auto", "dtype": "float32"}
+        values = {k: v for k, v in asdict(self).items() if v is not None and (k not in left_out or v != left_out[k])}
         files = self._weights_files()
         return {**values, "weights_sha256": _sha256(files)} if files else values
 
@@ -67,12 +70,16 @@ class TrackerChoice:
             return [f for p in paths for f in (sorted(p.glob("*.onnx")) if p.is_dir() else [p])]
         from onlinetada.trackers.assemble import weights_path
         from onlinetada.trackers.models.registry import find_model
+        from onlinetada.trackers.runtime.choose import checked_runtime, weights_beside
 
-        path = weights_path(find_model(self.model), self.weights)
+        given = weights_path(find_model(self.model), self.weights)
+        path = weights_beside(given)
         if not path.is_file():
             raise InputError(f"{path}: no such file of weights")
-        card = path.with_suffix(".json")  # it holds inference options
-        return [path, card] if card.is_file() else [path]
+        further = [path.with_suffix(".json")]  # it holds inference options
+        if checked_runtime(self.runtime) != "torch":
+            further.append(path.with_suffix(".onnx"))
+        return [path, *(file for file in further if file.is_file())]
 
     def _arguments(self) -> dict[str, Any]:
         device = self.device

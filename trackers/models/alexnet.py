@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -70,8 +71,20 @@ def depthwise_correlation(search: Tensor, template: Tensor) -> Tensor:
     Returns:
         (B, C, T, H - h + 1, W - w + 1)
     """
+    if torch.compiler.is_compiling():  # an exported convolution has a fixed number of groups, and rows are not fixed
+        return _correlation_by_taps(search, template)
     batch_size, channels, frames = search.shape[:3]
     kernels = template.reshape(batch_size * channels, 1, *template.shape[2:])
     maps = search.permute(2, 0, 1, 3, 4).reshape(frames, batch_size * channels, *search.shape[3:])
     found = F.conv2d(maps, kernels, groups=batch_size * channels)
     return found.view(frames, batch_size, channels, *found.shape[2:]).permute(1, 2, 0, 3, 4)
+
+
+def _correlation_by_taps(search: Tensor, template: Tensor) -> Tensor:
+    """The same as a sum over the kernel's positions."""
+    rows, columns = (n - k + 1 for n, k in zip(search.shape[-2:], template.shape[-2:], strict=True))
+    total = search.new_zeros(())
+    for y in range(template.shape[-2]):
+        for x in range(template.shape[-1]):
+            total = total + search[..., y : y + rows, x : x + columns] * template[:, :, None, y, x, None, None]
+    return total

@@ -17,6 +17,7 @@ from onlinetada.state import StreamState
 from onlinetada.streaming import fold_frames, unfold_frames
 from onlinetada.trackers.models.alexnet import Buffers, TemporalAlexNet, depthwise_correlation
 from onlinetada.trackers.models.network import Candidates, Geometry
+from onlinetada.trackers.models.precision import backbone_dtype
 from onlinetada.trackers.models.transformer import TemporalTransformer, reread_as_memory, to_map, to_tokens
 
 Quirks = Literal["none", "published", "trained"]
@@ -134,9 +135,11 @@ class TCTrack(nn.Module):
     def begin(self, template: Tensor, search: Tensor) -> Buffers:
         """Rows of new streams: template (B, 3, 127, 127), first search region (B, 3, 287, 287)."""
         batch_size = template.shape[0]
-        fresh = self.backbone.init_buffers(batch_size, device=template.device, dtype=template.dtype)
-        kernels, _ = self.backbone.advance(template.unsqueeze(2), fresh)
-        features, backbone = self.backbone.advance(search.unsqueeze(2), fresh)
+        dtype = backbone_dtype(self)
+        fresh = self.backbone.init_buffers(batch_size, device=template.device, dtype=dtype)
+        kernels = self.backbone.advance(template.unsqueeze(2).to(dtype), fresh)[0].to(template.dtype)
+        features, backbone = self.backbone.advance(search.unsqueeze(2).to(dtype), fresh)
+        features = features.to(template.dtype)
         correlation = depthwise_correlation(features, kernels[:, :, 0])
         memory = to_tokens(self.grader.conv1(unfold_frames(correlation)))
         rows = {f"backbone.{k}": v for k, v in backbone.items()}
@@ -146,7 +149,8 @@ class TCTrack(nn.Module):
         """Maps of the next T frames (B, 3, T, 287, 287) and what changes in the rows; writes nothing."""
         frames = clip.shape[2]
         own = {k.removeprefix("backbone."): v for k, v in buffers.items() if k.startswith("backbone.")}
-        features, backbone = self.backbone.advance(clip, own)
+        features, backbone = self.backbone.advance(clip.to(backbone_dtype(self)), own)
+        features = features.to(clip.dtype)
         correlation = depthwise_correlation(features, buffers["template"])
         similarity = fold_frames(self.grader.conv2(unfold_frames(correlation)), frames)
         memory, refined = buffers["memory"], []

@@ -1,0 +1,1 @@
+"""How fast trackers run on this machine: stages, batches, frame sizes and peers, in one run."""
