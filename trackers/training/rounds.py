@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -56,9 +56,8 @@ def training_batches(
         for place in range(skip, per_round):
             part, batch = divmod(place, recipe.round_batches)
             rows = upload(_order(recipe, number, part)[batch], clips.clip.device)
-            chosen = (value.index_select(0, rows) for value in (clips.clip, clips.boxes, clips.present))
-            clip, boxes, present = chosen
-            yield TrainingBatch(clip.float(), boxes, present)
+            chosen = {f.name: getattr(clips, f.name).index_select(0, rows) for f in fields(clips)}
+            yield TrainingBatch(**chosen | {"clip": chosen["clip"].float()})
         number, skip = number + 1, 0
 
 
@@ -72,8 +71,8 @@ def _draw_round(
         if recipe.frozen_blocks is not None:
             assert isinstance(network, CompactNetwork)  # noqa: S101  no other has blocks
             clip = _frozen_features(network, clip, recipe)
-        parts.append(ClipBatch(clip, drawn.boxes, drawn.present))
-    return ClipBatch(*(torch.cat([getattr(p, name) for p in parts]) for name in ("clip", "boxes", "present")))
+        parts.append(replace(drawn, clip=clip))
+    return ClipBatch(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(ClipBatch)))
 
 
 @torch.no_grad()
