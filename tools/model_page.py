@@ -17,6 +17,10 @@ Written by `python tools/model_page.py` from the cards beside the weights, which
 whole. `tctrack` and `tctrackpp` ship without weights: give a published file with `--weights`.
 """
 
+FAILURES = """The validation tracks that go worst, on the frame on which each is lost: truth green, the tracker's box
+yellow. Thermal pictures are HIT-UAV's (CC BY 4.0), about a second apart; those named `V_` and `IR_` are from the drone
+detection data set. Drawn by `tools/failures.py`."""
+
 
 def table(header: list[str], rows: list[list[Any]]) -> str:
     """A Markdown table."""
@@ -59,6 +63,9 @@ def page_of(card: dict[str, Any]) -> str:
             "On the long validation clips, which the confidence was fitted on: figures for other video will be lower."
         )
         parts.append(f"### Loss and return\n\n{said}\n\n" + table(["", ""], rows))
+    picture = ROOT / "docs" / "images" / f"failures_{card['model']}_{card['sha256'][:8]}.jpg"
+    if picture.exists():  # of these very weights
+        parts.append(f"### Where it fails\n\n{FAILURES}\n\n![failures](images/{picture.name})")
     return "\n\n".join(parts)
 
 

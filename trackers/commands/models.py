@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -44,7 +45,10 @@ def _weights(spec: ModelSpec) -> str:
     path = spec.default_weights
     if not path.is_file():
         return "none: --weights FILE"
-    return f"{path.stat().st_size / 1e6:.1f} MB"
+    size, digest = f"{path.stat().st_size / 1e6:.1f} MB", hashlib.sha256(path.read_bytes()).hexdigest()
+    if digest != spec.card.get("sha256"):
+        return f"{size}, not the file of its card"
+    return f"{size}, sha256 {digest[:12]}"
 
 
 def _as_values() -> list[dict[str, Any]]:

@@ -39,8 +39,15 @@ _PROTOCOL = (
 _NOT_FOR = "identifying or judging people; weapons; anything where a wrong box hurts someone without a person watching"
 
 
-def write_weights(network: nn.Module, path: Path, *, half: bool = True) -> str:
-    """Save a network, matrices and filters as half floats unless ``half`` is false, and return the file's SHA-256."""
+def write_weights(network: nn.Module, path: Path, *, half: bool = True, about: Mapping[str, str] | None = None) -> str:
+    """Save a network and return the file's SHA-256.
+
+    Args:
+        network: to save.
+        path: of the file (.safetensors).
+        half: matrices and filters as half floats.
+        about: words that the file carries, such as its licence.
+    """
     from safetensors.torch import save_file
 
     tensors = {
@@ -48,7 +55,7 @@ def write_weights(network: nn.Module, path: Path, *, half: bool = True) -> str:
         for name, value in network.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path)
+    save_file(tensors, path, metadata=None if about is None else dict(about))
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -81,7 +88,9 @@ def release(
     """
     job = job_for(recipe)
     ours = job.model == "compact"
-    digest = write_weights(network, path, half=ours)
+    license_name, terms_of_use = (_LICENSE, _TERMS) if ours else ("that of whoever trained them", _TERMS_OF_OTHERS)
+    about = {"model": job.model, "version": __version__, "license": license_name, "terms": terms_of_use}
+    digest = write_weights(network, path, half=ours, about=about)
     config = find_model(job.model).inference if inference is None else inference
     card: dict[str, Any] = {
         "model": path.stem,
@@ -89,8 +98,8 @@ def release(
         "sha256": digest,
         "file_bytes": path.stat().st_size,
         "parameters": sum(p.numel() for p in network.parameters()),
-        "license": _LICENSE if ours else "that of whoever trained them",
-        "terms": _TERMS if ours else _TERMS_OF_OTHERS,
+        "license": license_name,
+        "terms": terms_of_use,
         "not_for": _NOT_FOR,
         "network": job.description(network),
         "inference": {name: getattr(config, name) for name in ("penalty_k", "window_influence", "size_lr")},

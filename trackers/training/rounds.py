@@ -58,9 +58,8 @@ def training_batches(
         for place in range(skip, per_round):
             part, batch = divmod(place, recipe.round_batches)
             rows = upload(_order(recipe, number, part)[batch], clips.clip.device)
-            values = (clips.clip, clips.boxes, clips.present, clips.believed)
-            clip, boxes, present, believed = (value.index_select(0, rows) for value in values)
-            yield TrainingBatch(clip.float(), boxes, present, believed)
+            chosen = {f.name: getattr(clips, f.name).index_select(0, rows) for f in fields(clips)}
+            yield TrainingBatch(**chosen | {"clip": chosen["clip"].float()})
         number, skip = number + 1, 0
 
 

@@ -1,0 +1,123 @@
+"""The scripts that a stranger runs, on material made here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from onlinetada.trackers.training.bank import Bank
+from onlinetada.trackers.training.benchmark import bound, made_up_bank, measure
+from onlinetada.trackers.training.clips import Clip
+from onlinetada.trackers.training.compact_job import CompactJob
+from onlinetada.trackers.training.failures import failure_sheet, find_failures
+from onlinetada.trackers.training.readers import open_folder
+from onlinetada.trackers.training.recipe import Recipe
+from onlinetada.trackers.training.validation import HeldOut, Run
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.slow
+def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(raw: Path, tmp_path: Path) -> None:
+    (tmp_path / "held.yaml").write_text("clips: [held]\n")
+    (tmp_path / "tiny_material.yaml").write_text(
+        "leave_out: held.yaml\nsources:\n"
+        "  - {name: videos, path: videos, format: videos, terms: made here}\n"
+        "  - {name: stills, path: stills, format: stills, terms: made here, blobs: 1}\n"
+    )
+    (tmp_path / "tiny.yaml").write_text(
+        "iterations: 2\nname: tiny\nmaterial: tiny_material.yaml\nimagenet: false\nfrozen_blocks: 5\n"
+        "frozen_depthwise: true\nbatch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
+    )
+    out, shipped = tmp_path / "out", tmp_path / "shipped"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
+    command = [
+        "bash",
+        str(ROOT / "tools/make_weights.sh"),
+        str(raw),
+        str(out),
+        str(tmp_path / "tiny.yaml"),
+        str(shipped),
+    ]
+
+    stopped = subprocess.run([*command, "--max-minutes", "0"], env=environment, capture_output=True, text=True)
+    assert stopped.returncode != 0 and "go on with --resume" in stopped.stdout and not shipped.exists()
+    packed_at = (out / "packed/index.json").stat().st_mtime_ns
+    subprocess.run(command, env=environment, check=True)
+    assert (out / "packed/index.json").stat().st_mtime_ns == packed_at, "packed once"
+    card = json.loads((shipped / "tiny.json").read_text())
+    assert card["sha256"] == hashlib.sha256((shipped / "tiny.safetensors").read_bytes()).hexdigest()
+    assert card["training"]["iterations"] == 2 and card["validation"]["scores"]["all"]["tracks"] == 1
+
+    (out / "run/tiny.safetensors").write_bytes(b"something else")
+    ship = [
+        sys.executable,
+        str(ROOT / "tools/ship_weights.py"),
+        str(out / "run/tiny.safetensors"),
+        "--into",
+        str(shipped),
+    ]
+    refused = subprocess.run(ship, capture_output=True, text=True)
+    assert refused.returncode == 1 and "is not the file that" in refused.stderr
+
+
+def run_of(name: str, good: list[bool], source: str = "a") -> Run:
+    truth = np.tile([40.0, 40, 20, 20], (len(good), 1))
+    boxes = np.where(np.array(good)[:, None], truth, truth + np.array([100.0, 0, 0, 0]))
+    return Run(source, name, truth, boxes)
+
+
+def test_failures_are_the_frames_on_which_a_target_is_lost_for_good() -> None:
+    runs = [
+        run_of("fine/0", [True] * 9),
+        run_of("blink/0", [True, True, False, True, True, True, True, True, True]),
+        run_of("late/0", [True] * 6 + [False] * 3),
+        run_of("soon/0", [True] * 2 + [False] * 7),
+        run_of("other/0", [True] * 5 + [False] * 4, source="b"),
+    ]
+    found = find_failures(runs, 2)
+    assert [(f.name, f.index) for f in found] == [("soon/0", 2), ("other/0", 5)], "the worst of each source"
+    assert len(find_failures(runs, 9)) == 3
+    assert find_failures(runs[:1], 9) == []
+
+
+def test_a_failure_is_drawn_with_truth_and_answer(raw: Path) -> None:
+    clip: Clip = next(c for c in open_folder(raw / "videos", "videos") if c.name == "one")
+    truth = np.array([clip.tracks["0"][i] for i in range(8)], float)
+    boxes = truth + np.array([60.0, 0, 0, 0]) * (np.arange(8) >= 4)[:, None]
+    run = Run("videos", "one/0", truth, boxes)
+    sheet = failure_sheet(find_failures([run], 4), [run], [HeldOut("videos", clip)])
+    hue = cv2.cvtColor(sheet, cv2.COLOR_BGR2HSV)
+    assert ((abs(hue[..., 0].astype(int) - 60) < 5) & (hue[..., 1] > 120)).sum() > 100, "a green box"
+    assert ((abs(hue[..., 0].astype(int) - 26) < 4) & (hue[..., 1] > 220)).sum() > 100, "a yellow box"
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_training_speed_is_taken_apart(ahead: int) -> None:
+    batch = {"pasted": 1, "still": 1, "real": 1, "scene": {"frames": 1, "size": 64}}
+    from onlinetada.trackers.config import from_values
+
+    recipe = from_values(Recipe, {"iterations": 50, "batch": batch, "imagenet": False})
+    bank: Bank = made_up_bank(40, 64, "cpu")
+    speed = measure(CompactJob(recipe), bank, compiled=False, iterations=2, ahead=ahead)
+    assert speed.frames_a_step == 3 and speed.search_frames_per_s == pytest.approx(3000 / speed.iteration_ms)
+    assert min(speed.forward_ms, speed.backward_ms, speed.batch_ms, speed.update_ms) > 0 and speed.plan_ms
+    assert speed.bound.startswith("bound by")
+
+
+def test_what_bounds_it_is_the_larger_part() -> None:
+    parts = {"forward_ms": 10.0, "backward_ms": 20.0, "update_ms": 2.0, "batch_ms": 5.0}
+    assert bound(37.0, parts, 1.0, ahead=False).startswith("bound by the network:")
+    assert bound(33.0, parts | {"batch_ms": 50.0}, 1.0, ahead=False).startswith("bound by making batches:")
+    assert bound(60.0, parts, 55.0, ahead=True).startswith("bound by planning on the host (55.0 ms")
+    assert bound(33.0, parts, 1.0, ahead=True).startswith("bound by the network:")
+    assert bound(60.0, parts, 1.0, ahead=True).startswith("bound by the device, which makes batches and trains")
