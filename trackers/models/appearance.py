@@ -94,16 +94,15 @@ def adapted_filter(features: Tensor, prior: Tensor, before: Tensor, keep: Tensor
 
 
 def _normal_equations(features: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
-    cells = features.float().flatten(2).transpose(1, 2)  # (B, G * G, C)
-    design = F.pad(cells, (0, 1), value=1.0)
+    design = F.pad(features.float().flatten(2), (0, 0, 0, 1), value=1.0)  # (B, C + 1, G * G)
     answer = prior.float().flatten(1)
     weight = 1 + _POSITIVE_WEIGHT * answer
-    weighted = design * (weight / weight.sum(1, keepdim=True))[..., None]
-    return weighted.transpose(1, 2) @ design, (weighted.transpose(1, 2) @ answer[..., None])[..., 0]
+    weighted = design * (weight / weight.sum(1, keepdim=True))[:, None]
+    return weighted @ design.transpose(1, 2), (weighted @ answer[..., None])[..., 0]
 
 
 def _solve(gram: Tensor, moment: Tensor, ridge: Tensor) -> Tensor:
     gram = gram + ridge * torch.eye(gram.shape[-1], device=gram.device)
     # the plain function makes the host wait for the device, to see whether it failed; with a ridge it cannot
-    solution: Tensor = torch.linalg.solve_ex(gram, moment[..., None])[0]
-    return solution[..., 0]
+    factor = torch.linalg.cholesky_ex(gram)[0]
+    return torch.cholesky_solve(moment[..., None], factor)[..., 0]
