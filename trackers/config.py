@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union
 
+from onlinetada import configs
 from onlinetada.errors import InputError
 
 T = TypeVar("T")
@@ -26,6 +27,23 @@ def load_config(path: Path, kind: type[T]) -> T:
         return from_values(kind, values)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+
+
+def find_config(path: Path) -> Path:
+    """The file itself, or the one of this name that ships: ``configs/tctrack.yaml`` works from an installed wheel too.
+
+    Raises:
+        InputError: neither is there; names those that ship.
+    """
+    if path.exists():
+        return path
+    shipped = Path(configs.__path__[0])
+    if path.parent in (Path("."), Path("configs")):
+        found = shipped / path.with_suffix(".yaml").name
+        if found.is_file():
+            return found
+    names = ", ".join(sorted(p.name for p in shipped.glob("*.yaml")))
+    raise InputError(f"{path}: no such configuration; there ship: {names}")
 
 
 def read_yaml(path: Path) -> object:

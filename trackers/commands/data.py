@@ -34,10 +34,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _pack(args: argparse.Namespace) -> int:
-    from onlinetada.trackers.config import load_config
+    from onlinetada.trackers.config import find_config, load_config
     from onlinetada.trackers.training.pack import Material, Region, left_out, pack
 
-    material = load_config(args.material, Material)
+    path = find_config(args.material)
+    material = load_config(path, Material)
     region = Region(material.region, material.region_side_px)
-    pack(material.sources, root=args.root, out=args.out, leave_out=left_out(material, args.material), region=region)
+    pack(material.sources, root=args.root, out=args.out, leave_out=left_out(material, path), region=region)
     return 0

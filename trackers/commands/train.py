@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("config", type=Path, help="recipe (YAML)")
+    parser.add_argument("config", type=Path, help="recipe: a YAML file, or the name of one that ships")
     parser.add_argument("--data", type=Path, default=Path("packed"), help="folder made by: onlinetada data pack")
     parser.add_argument("--out", type=Path, default=Path("runs/train"), help="folder for log, checkpoint and weights")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
@@ -36,11 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; ``--out`` gets ``log.jsonl``, ``checkpoint/``, ``sheets/`` and, at the end, weights with their card."""
+    from onlinetada.trackers.config import find_config
     from onlinetada.trackers.training.jobs import load_recipe
     from onlinetada.trackers.training.parallel import team
     from onlinetada.trackers.training.release import release
     from onlinetada.trackers.training.session import Session, open_board
 
+    args.config = find_config(args.config)
     recipe = load_recipe(args.config)
     _check_device(args.device)
     held_out, compare = _clips_to_track(args.config.parent / recipe.material, args.root) if args.root else ([], [])

@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed
+
+_LONGEST_WAIT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def team(device: str) -> Iterator[tuple[Team, str]]:
     own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" else device
     if device == "cuda":
         torch.cuda.set_device(own)
-    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    # the others wait while the first process tracks validation clips
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_LONGEST_WAIT)
     try:
         yield Team(distributed.get_rank(), size), own
     finally:

@@ -28,16 +28,22 @@ def draw_box(image: Image, box: Box, colour: Colour) -> None:
 
 
 def tile(images: Sequence[Image], columns: int, side: int) -> Image:
-    """Pictures of any size as tiles of one size, row by row, on black."""
-    rows = -(-len(images) // columns)
-    sheet = np.zeros((rows * side, columns * side, 3), np.uint8)
-    for i, image in enumerate(images):
-        scale = side / max(image.shape[:2])
-        shape = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
-        small = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-        y, x = i // columns * side, i % columns * side
-        sheet[y : y + shape[1], x : x + shape[0]] = small
-    return sheet
+    """Pictures of any size row by row on black, each at most ``side`` wide and high; a row is as high as it must be."""
+    rows = []
+    for start in range(0, len(images), columns):
+        small = [_fitted(image, side) for image in images[start : start + columns]]
+        row = np.zeros((max(s.shape[0] for s in small), columns * side, 3), np.uint8)
+        for i, picture in enumerate(small):
+            row[: picture.shape[0], i * side : i * side + picture.shape[1]] = picture
+        rows.append(row)
+    return np.concatenate(rows)
+
+
+def _fitted(image: Image, side: int) -> Image:
+    scale = side / max(image.shape[:2])
+    shape = max(1, int(image.shape[1] * scale)), max(1, int(image.shape[0] * scale))
+    small: Image = cv2.resize(image, shape, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return small
 
 
 def write_picture(image: Image, path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.cli import main
-from onlinetada.trackers.config import load_config
+from onlinetada.trackers.config import find_config, load_config
 from onlinetada.trackers.models.compact import CompactOptions
 from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.batches import BatchOptions
@@ -172,6 +172,16 @@ def test_bad_recipes_are_one_line(tmp_path: Path) -> None:
         with pytest.raises(InputError) as caught:
             load_config(path, Recipe)
         assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_recipes_that_ship_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # as a user has it who installed a wheel
+    for name in ("configs/tctrack.yaml", "tctrack.yaml", "tctrack"):
+        assert find_config(Path(name)).name == "tctrack.yaml" and find_config(Path(name)).exists()
+    (tmp_path / "tctrack.yaml").write_text("")
+    assert find_config(Path("tctrack.yaml")) == Path("tctrack.yaml"), "the user's own comes first"
+    with pytest.raises(InputError, match=r"mine/tctrack\.yaml: no such configuration; there ship: compact\.yaml"):
+        find_config(Path("mine/tctrack.yaml"))
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("compact*.yaml")), ids=lambda p: p.stem)
