@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--max-minutes", type=float, default=math.inf, help="stop then, with a checkpoint")
     parser.add_argument("--root", type=Path, help="folder of the raw data: validate by tracking the held-out clips")
+    parser.add_argument("--initial", type=Path, help="weights to begin with, in place of those that the recipe names")
     parser.add_argument("--backbone", type=Path, help="ImageNet weights of the AlexNet, for tctrack recipes")
     parser.add_argument(
         "--pictures",
@@ -79,7 +80,7 @@ def _new_trainer(args: argparse.Namespace, recipe: AnyRecipe, processes: Team, d
     begun = any((args.out / name).exists() for name in (LOG, "checkpoint"))
     if processes.leads and not args.resume and begun:
         raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
-    initial = None if recipe.initial is None else args.config.parent / recipe.initial
+    initial = args.initial or (None if recipe.initial is None else args.config.parent / recipe.initial)
     own = getattr(recipe, "imagenet", None)  # a file in tctrack recipes
     backbone = args.backbone or (args.config.parent / own if isinstance(own, str) else None)
     job = job_for(recipe, backbone=backbone, initial=initial)

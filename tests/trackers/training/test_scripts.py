@@ -33,10 +33,13 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(raw
         "  - {name: videos, path: videos, format: videos, terms: made here}\n"
         "  - {name: stills, path: stills, format: stills, terms: made here, blobs: 1}\n"
     )
-    (tmp_path / "tiny.yaml").write_text(
-        "iterations: 2\nname: tiny\nmaterial: tiny_material.yaml\nimagenet: false\nfrozen_blocks: 5\n"
-        "frozen_depthwise: true\nbatch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
-    )
+    parts = {"tiny": "fixed", "tiny_2": "learned"}
+    for name, memory in parts.items():
+        (tmp_path / f"{name}.yaml").write_text(
+            f"iterations: 2\nname: tiny\nmodel: {{memory: {memory}}}\nmaterial: tiny_material.yaml\nimagenet: false\n"
+            "frozen_blocks: 5\nfrozen_depthwise: true\n"
+            "batch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
+        )
     out, shipped = tmp_path / "out", tmp_path / "shipped"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
@@ -45,7 +48,7 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(raw
         str(ROOT / "tools/make_weights.sh"),
         str(raw),
         str(out),
-        str(tmp_path / "tiny.yaml"),
+        ",".join(str(tmp_path / f"{name}.yaml") for name in parts),
         str(shipped),
     ]
 
@@ -58,11 +61,11 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(raw
     assert card["sha256"] == hashlib.sha256((shipped / "tiny.safetensors").read_bytes()).hexdigest()
     assert card["training"]["iterations"] == 2 and card["validation"]["scores"]["all"]["tracks"] == 1
 
-    (out / "run/tiny.safetensors").write_bytes(b"something else")
+    (out / "tiny_2/tiny.safetensors").write_bytes(b"something else")
     ship = [
         sys.executable,
         str(ROOT / "tools/ship_weights.py"),
-        str(out / "run/tiny.safetensors"),
+        str(out / "tiny_2/tiny.safetensors"),
         "--into",
         str(shipped),
     ]
