@@ -31,6 +31,7 @@ def open_source(
     live: bool | None = None,
     reconnect: Reconnect | None = None,
     on_notice: Notify | None = None,
+    one_size: bool = True,
 ) -> Source:
     """Open a source of frames.
 
@@ -49,6 +50,7 @@ def open_source(
         reconnect: patience of a live source with its other side.
         on_notice: told, in one line, what a user should know (frames left out, connection lost); may be called from
             another thread. The logger ``onlinetada.io`` without it.
+        one_size: scale frames that change size to that of the first; False gives them as they come.
 
     Raises:
         InputError: there is no such source, or no frame can be read from it.
@@ -58,11 +60,17 @@ def open_source(
         raise InputError(f"fps is {fps}: give a number above 0")
     if isinstance(spec, (int, str, os.PathLike)) and not isinstance(spec, bool):
         text = spec if isinstance(spec, int) else os.fspath(spec)
-        return _with_first_frame(_open_named(text, fps, live, reconnect, notify), notify)
+        return _with_first_frame(_open_named(text, fps, live, reconnect, notify), notify, one_size)
     if isinstance(spec, Iterable):
         frames = recorded.iterator_frames(spec, fps or recorded.DEFAULT_FPS)
-        return Source(of_one_size(frames, notify), name="iterator", fps=fps or recorded.DEFAULT_FPS)
+        frames = of_one_size(frames, notify) if one_size else frames
+        return Source(frames, name="iterator", fps=fps or recorded.DEFAULT_FPS)
     raise InputError(f"a {type(spec).__name__} is no source: give a number, a path, a URL or an iterable of images")
+
+
+def is_live(spec: str) -> bool:
+    """Whether ``open_source`` takes this for a camera, a stream or a pipeline, which drops what comes too fast."""
+    return _connector(spec, live=True) is not None and _sends_live(spec)
 
 
 def _open_named(
@@ -166,9 +174,9 @@ def _image_source(paths: list[Path], name: str, fps: float | None, notify: Notif
     return Source(recorded.image_frames(paths, name, fps, notify), name=name, fps=fps, frame_count=len(paths))
 
 
-def _with_first_frame(source: Source, notify: Notify) -> Source:
+def _with_first_frame(source: Source, notify: Notify, one_size: bool) -> Source:
     """Read one frame ahead, so that a source without any is refused before work starts."""
-    frames = of_one_size(iter(source), notify)
+    frames = of_one_size(iter(source), notify) if one_size else iter(source)
     try:
         first = next(frames, None)
         if first is None:

@@ -1,0 +1,127 @@
+"""What goes on for as long as a client takes it: pictures as Motion JPEG, reports over a WebSocket."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from onlinetada.trackers.serve.api import STATION, channel_of
+from onlinetada.trackers.serve.scout import Picture
+from onlinetada.trackers.serve.station import Channel, Station
+
+_BOUNDARY = "onlinetada-frame"
+_SILENCE_S = 5.0  # without a new picture the last one is sent again, so that a client that has gone is noticed
+_HEARTBEAT_S = 15.0
+
+
+class Streams:
+    """The streams of a server, so many and no more.
+
+    Attributes:
+        pictures: how many clients take pictures.
+        sockets: how many take reports.
+        slow: clients closed because they did not take what was sent.
+        floods: clients closed because they sent too much.
+    """
+
+    def __init__(self) -> None:
+        self.pictures = self.sockets = self.slow = self.floods = 0
+
+    def add_routes(self, app: web.Application) -> None:
+        """Declare what there is."""
+        app.router.add_get("/stream.mjpg", self.mjpeg)
+        app.router.add_get("/ws", self.websocket)
+
+    async def mjpeg(self, request: web.Request) -> web.StreamResponse:
+        """Pictures, the newest whenever the client has taken the last; ``?boxes=1`` with the targets drawn."""
+        station, channel = request.app[STATION], channel_of(request)
+        if self.pictures >= station.options.limits.streams:
+            raise web.HTTPServiceUnavailable(text="too many are watching already", headers={"Retry-After": "5"})
+        source = channel.pictures.drawn if request.query.get("boxes") == "1" else channel.pictures.plain
+        response = web.StreamResponse()
+        response.content_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
+        self.pictures += 1
+        try:
+            with source.subscribe() as queue:
+                await response.prepare(request)
+                await self._pump(response, queue, station.options.limits.patience_s)
+        except (ConnectionError, asyncio.TimeoutError):
+            pass  # the client has gone, or takes nothing
+        finally:
+            self.pictures -= 1
+        return response
+
+    async def _pump(self, response: web.StreamResponse, queue: asyncio.Queue[Picture], patience_s: float) -> None:
+        last: Picture | None = None
+        while True:
+            with suppress(asyncio.TimeoutError):
+                last = await asyncio.wait_for(queue.get(), _SILENCE_S)
+            if last is not None:
+                try:
+                    await asyncio.wait_for(response.write(_part(last)), patience_s)
+                except asyncio.TimeoutError:
+                    self.slow += 1
+                    raise
+
+    async def websocket(self, request: web.Request) -> web.StreamResponse:
+        """One JSON object a frame; ``?source=all`` of every source."""
+        station: Station = request.app[STATION]
+        everything = request.query.get("source") == "all"
+        channels = list(station.channels.values()) if everything else [channel_of(request)]
+        limits = station.options.limits
+        if self.sockets >= limits.streams:
+            raise web.HTTPServiceUnavailable(text="too many are listening already", headers={"Retry-After": "5"})
+        socket = web.WebSocketResponse(max_msg_size=limits.message_bytes, heartbeat=_HEARTBEAT_S, compress=False)
+        await socket.prepare(request)
+        self.sockets += 1
+        senders = [asyncio.ensure_future(self._send(socket, c, limits.patience_s)) for c in channels]
+        try:
+            await self._hear(socket, limits.messages_per_s)
+        finally:
+            self.sockets -= 1
+            for sender in senders:
+                sender.cancel()
+            await asyncio.gather(*senders, return_exceptions=True)
+        return socket
+
+    async def _send(self, socket: web.WebSocketResponse, channel: Channel, patience_s: float) -> None:
+        with channel.reports.subscribe() as queue:
+            while not socket.closed:
+                text = await queue.get()
+                try:
+                    await asyncio.wait_for(socket.send_str(text), patience_s)
+                except asyncio.TimeoutError:
+                    self.slow += 1
+                    break
+                except ConnectionError:
+                    break
+        if socket._req is not None and socket._req.transport is not None:
+            socket._req.transport.abort()  # a closing handshake would wait for what is not taken
+
+    async def _hear(self, socket: web.WebSocketResponse, rate: float) -> None:
+        """Nothing is asked for over the socket, so nothing need be answered; who sends a lot is put out."""
+        loop = asyncio.get_running_loop()
+        allowance, counted_s = rate, loop.time()
+        async for message in socket:
+            if message.type in (WSMsgType.ERROR, WSMsgType.CLOSE):
+                break
+            now_s = loop.time()
+            allowance = min(rate, allowance + (now_s - counted_s) * rate) - 1
+            counted_s = now_s
+            if allowance < 0:
+                self.floods += 1
+                with suppress(ConnectionError, asyncio.TimeoutError):
+                    closing = socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many messages")
+                    await asyncio.wait_for(closing, 1.0)
+                break
+
+
+def _part(picture: Picture) -> bytes:
+    head = (
+        f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture.jpeg)}\r\n"
+        f"X-Frame-Index: {picture.frame_index}\r\nX-Timestamp: {picture.timestamp_s:.6f}\r\n"
+        f"X-Frame-Size: {picture.width}x{picture.height}\r\n\r\n"
+    )
+    return head.encode() + picture.jpeg + b"\r\n"
