@@ -34,6 +34,7 @@ function onPicture(picture) {
   if (state.held) { picture.bitmap.close(); return; }
   state.picture?.bitmap.close();
   state.picture = picture;
+  at("stage").dataset.frame = picture.frame;
   at("stage").style.setProperty("--aspect", `${picture.width} / ${picture.height}`);
   repaint = true;
 }

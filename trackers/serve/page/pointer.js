@@ -63,7 +63,6 @@ export function listen(canvas, view) {
     canvas.setPointerCapture(event.pointerId);
     drag = { ...begin(p, event.pointerType === "mouse" ? HANDLE : 24), frame, start: p, pointer: event.pointerId, far: false };
     event.preventDefault();
-    canvas.focus({ preventScroll: true });
   });
 
   canvas.addEventListener("pointermove", (event) => {
