@@ -144,6 +144,13 @@ def nominal_fps(capture: Capture) -> float | None:
     return fps if math.isfinite(fps) and 0 < fps <= 1000 else None
 
 
+def position_s(capture: Capture) -> float:
+    """The source's own time of the last frame in seconds, from any start; not above 0 where it has none."""
+    import cv2
+
+    return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
+
 def url_scheme(text: str) -> str | None:
     """The protocol of a URL in lower case; None for what is no URL."""
     match = _URL.match(text)

@@ -7,7 +7,8 @@ import time
 
 _EPOCH_S = time.time() - time.monotonic()
 _JUMP_S = 1.0  # a camera's clock that is this far from ours has jumped
-_DRIFT_S = 60.0  # how slowly a later, larger delay is believed: the offset may rise by a second in this time
+_LATEST_S = 1e11  # milliseconds or nonsense taken for seconds
+_DRIFT_S = 600.0  # how slowly a later, larger delay is believed: the offset may rise by a second in this time
 
 
 def now_s() -> float:
@@ -27,17 +28,22 @@ class CameraClock:
 
     def __init__(self) -> None:
         self.jumps = 0
+        self._last_s = -math.inf
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget how the camera's clock stands to ours: it may count from another start now."""
         self._offset_s: float | None = None
-        self._last_s = self._last_device_s = self._last_arrived_s = -math.inf
+        self._last_device_s = self._last_arrived_s = -math.inf
 
     def stamp(self, device_s: float, arrived_s: float) -> float:
         """The capture time of a frame, later than that of the frame before it.
 
         Args:
-            device_s: the camera's timestamp, from any start; what is not finite or not positive is no timestamp.
+            device_s: the camera's timestamp, from any start; what is not finite, not positive or huge is none.
             arrived_s: when the frame came in, by ``now_s``.
         """
-        if not math.isfinite(device_s) or device_s <= 0:
+        if not 0 < device_s < _LATEST_S:
             return self._rising(arrived_s)
         offset_s = arrived_s - device_s
         if self._offset_s is None:

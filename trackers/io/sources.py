@@ -84,7 +84,7 @@ def _open_named(
             raise InputError(f"{name} is no live source: leave live out")
         return _open_files(str(spec), fps, notify)
     if newest_only:
-        return _newest_frame(connect, name, fps, reconnect, notify)
+        return _newest_frame(connect, name, fps, reconnect, notify, has_clock=_has_clock(str(spec)))
     return _every_frame(connect(), name, fps, notify)
 
 
@@ -109,10 +109,22 @@ def _sends_live(spec: str) -> bool:
     return not (on_server and spec.partition("?")[0].lower().endswith(_WHOLE_FILES))
 
 
+def _has_clock(spec: str) -> bool:
+    """Whether frames come with the time that they were taken at. FFmpeg makes up those of Motion JPEG over HTTP."""
+    of_system = spec.isdigit() or spec.startswith("gst:") or _VIDEO_DEVICE.match(spec) is not None
+    return of_system or capturing.url_scheme(spec) in ("rtsp", "rtsps")
+
+
 def _newest_frame(
-    connect: Callable[[], capturing.Capture], name: str, fps: float | None, reconnect: Reconnect | None, notify: Notify
+    connect: Callable[[], capturing.Capture],
+    name: str,
+    fps: float | None,
+    reconnect: Reconnect | None,
+    notify: Notify,
+    *,
+    has_clock: bool,
 ) -> Source:
-    grabber = Grabber(connect, name=name, notify=notify, reconnect=reconnect)
+    grabber = Grabber(connect, name=name, notify=notify, reconnect=reconnect, has_clock=has_clock)
     return Source(
         grabber.frames(),
         name=name,

@@ -44,7 +44,11 @@ class Server:
         self.station = Station(options, asyncio.get_running_loop())
         self._page = _load_page()
         self._runner = web.AppRunner(
-            self._application(), access_log=None, shutdown_timeout=_CLOSING_S, keepalive_timeout=30.0
+            self._application(),
+            access_log=None,
+            shutdown_timeout=_CLOSING_S,
+            keepalive_timeout=30.0,
+            handler_cancellation=True,  # a client that has gone frees what was at work for it
         )
         self._server: asyncio.Server | None = None
         self.doors: Doors | None = None

@@ -58,7 +58,13 @@ class Client:
         self.url = url.rstrip("/")
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, headers: dict[str, str] | None = None, raw: bytes | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: dict[str, str] | None = None,
+        raw: bytes | None = None,
     ) -> tuple[int, Any]:
         """Status and body of an answer: JSON decoded, else bytes."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
@@ -212,7 +218,7 @@ class Browser:
         lines: list[str] = []
         Process._follow(self._process.stderr, lines)
         address = until(lambda: next((m[1] for x in lines if (m := re.search(r"listening on ws://([^/]+)/", x))), None))
-        pages = json.loads(urllib.request.urlopen(f"http://{address}/json", timeout=30).read())  # noqa: S310
+        pages = json.loads(urllib.request.urlopen(f"http://{address}/json", timeout=30).read())
         target = next(p["webSocketDebuggerUrl"] for p in pages if p["type"] == "page")
         self._session = self._run(self._open(target))
 
@@ -241,11 +247,15 @@ class Browser:
     def open(self, url: str, *, width: int = 1280, height: int = 800, touch: bool = False) -> None:
         """Go to a page, in a window of this size."""
         self.call("Page.enable")
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
+        self._width = width
         self.call("Page.navigate", url=url)
+
+    def settle(self) -> None:
+        """Wait until the page has its size and is drawn."""
+        self.until(f"document.readyState === 'complete' && window.innerWidth === {self._width}")
+        self.value("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => go(1))))")
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression gives."""

@@ -30,6 +30,7 @@ def place(browser: Any, size: tuple[int, int]) -> Callable[[float, float], Point
 def draw(browser: Any, server: Any, boxes: Sequence[Any], *, touch: bool = False) -> None:
     """Draw the box of the frame that the page shows; at a few frames a second it has hardly moved meanwhile."""
     browser.until("document.getElementById('stage')?.dataset.frame")
+    browser.settle()
     source = server.source()
     at = place(browser, (source["width"], source["height"]))
     shown = int(browser.until("document.getElementById('stage')?.dataset.frame"))
@@ -43,6 +44,14 @@ def overlaps(server: Any, boxes: Sequence[Any], number: int, count: int = 12) ->
     found = [next((t["box"] for t in f["targets"] if t["id"] == number), None) or [-9, -9, 1, 1] for f in frames]
     truth = [boxes[f["frame_index"]] for f in frames]
     return list(overlap(np.array(found, float), np.array(truth, float)))
+
+
+def newest_box(server: Any) -> Any:
+    """Of the first target, on a frame in which it has one."""
+    while True:
+        (frame,) = server.frames(1)
+        if frame["targets"][0]["box"]:
+            return frame["targets"][0]["box"]
 
 
 def target(server: Any) -> Any:
@@ -71,7 +80,7 @@ def test_a_box_drawn_with_the_mouse_is_followed_moved_recorded_and_deleted(
     until(lambda: server.source()["recording"] is None)
     assert (tmp_path / name).stat().st_size > 1000
     # a tap selects it, a drag inside moves it, a key deletes it
-    box = next(f["targets"][0]["box"] for f in server.frames(9) if f["targets"][0]["box"])
+    box = newest_box(server)
     at = place(browser, (320, 240))
     middle = at(box[0] + box[2] / 2, box[1] + box[3] / 2)
     browser.drag(middle, middle)
@@ -97,7 +106,7 @@ def test_targets_are_drawn_with_a_finger_and_moved_on_a_small_screen(
     until(lambda: len(target(server)) == 2)
     browser.value("document.querySelector('#targets li').click()")
     browser.until("document.querySelector('#targets li.selected')")
-    box = next(f["targets"][0]["box"] for f in server.frames(9) if f["targets"][0]["box"])
+    box = newest_box(server)
     start = (box[0] + box[2] / 2, box[1] + box[3] / 2)
     browser.drag(at(*start), at(start[0], start[1] + 90 * (1 if start[1] < 120 else -1)), touch=True)
     until(lambda: overlaps(server, boxes, 1, 1)[0] < 0.3)
@@ -105,7 +114,7 @@ def test_targets_are_drawn_with_a_finger_and_moved_on_a_small_screen(
 
 
 def test_a_browser_shows_the_token_once(browser: Any, run: Any, footage: tuple[Path, list[Any]]) -> None:
-    server = run(footage[0], token="correct horse battery")
+    server = run(footage[0], token="correct horse battery")  # noqa: S106
     browser.open(server.url)
     browser.until("document.querySelector('input[type=password]')")
     browser.value("document.getElementById('token').value = 'wrong'; document.querySelector('form').submit()")
