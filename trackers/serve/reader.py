@@ -141,14 +141,14 @@ class Reader:
         began_s, first_s = now_s(), None
         self._stamp_base_s = self._next_base_s
         for frame in source:
-            first_s = frame.timestamp_s if first_s is None else first_s
-            due_s = began_s + frame.timestamp_s - first_s
-            late_s = now_s() - due_s
+            at_s = frame.index / fps if self._options.fps else frame.timestamp_s
+            first_s = at_s if first_s is None else first_s
+            late_s = now_s() - (began_s + at_s - first_s)
             if late_s > 1.0:
                 began_s += late_s
             elif self._stop.wait(max(0.0, -late_s)):
                 return
-            stamp_s = self._stamp_base_s + frame.timestamp_s - first_s
+            stamp_s = self._stamp_base_s + at_s - first_s
             self._put(Frame(frame.image, frame.index, stamp_s), now_s())
             if self._stop.is_set():
                 return

@@ -38,7 +38,7 @@ def draw(browser: Any, server: Any, boxes: Sequence[Any], *, touch: bool = False
     browser.drag(at(x, y), at(x + w, y + h), touch=touch)
 
 
-def overlaps(server: Any, boxes: Sequence[Any], number: int, count: int = 12) -> list[float]:
+def overlaps(server: Any, boxes: Sequence[Any], number: int, count: int = 10) -> list[float]:
     """Of a target with the truth, on the next frames."""
     frames = server.frames(count)
     found = [next((t["box"] for t in f["targets"] if t["id"] == number), None) or [-9, -9, 1, 1] for f in frames]
@@ -63,7 +63,7 @@ def test_a_box_drawn_with_the_mouse_is_followed_moved_recorded_and_deleted(
     browser: Any, run: Any, footage: tuple[Path, list[Any]], tmp_path: Path, until: Any
 ) -> None:
     path, boxes = footage
-    server = run(path, fps=6, every_frame=True, record=RecordOptions(tmp_path))
+    server = run(path, fps=10, every_frame=True, record=RecordOptions(tmp_path))
     browser.open(server.url)
     draw(browser, server, boxes)
     until(lambda: target(server))
@@ -94,7 +94,7 @@ def test_targets_are_drawn_with_a_finger_and_moved_on_a_small_screen(
     browser: Any, run: Any, footage: tuple[Path, list[Any]], until: Any
 ) -> None:
     path, boxes = footage
-    server = run(path, fps=6, every_frame=True)
+    server = run(path, fps=10, every_frame=True)
     browser.open(server.url, width=390, height=844, touch=True)
     draw(browser, server, boxes, touch=True)
     until(lambda: target(server))
@@ -135,7 +135,7 @@ def test_a_box_drawn_on_real_footage_is_followed(browser: Any, run: Any, until: 
     if not folder.is_dir():
         pytest.skip(f"{folder} is not there")
     boxes = np.loadtxt(folder / "groundtruth.txt", delimiter=",").tolist()
-    server = run(folder, fps=6, every_frame=True)
+    server = run(folder, fps=10, every_frame=True)
     browser.open(server.url)
     draw(browser, server, boxes)
     until(lambda: target(server))
