@@ -78,7 +78,7 @@ class Access:
         origin = request.headers.get("Origin")
         if origin is not None and origin not in self._origins:
             parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or parts.netloc.lower() != request.host.lower():
+            if parts.scheme != request.scheme or parts.netloc.lower() != request.host.lower():
                 raise web.HTTPForbidden(text="pages of another origin may not use this server")
         navigates = request.headers.get("Sec-Fetch-Mode") == "navigate" and request.method == "GET"
         site = request.headers.get("Sec-Fetch-Site", "none")

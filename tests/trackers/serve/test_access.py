@@ -82,6 +82,8 @@ def test_pages_of_other_sites_are_refused(run: Any, footage: Footage, headers: d
     ):
         assert server.ask(method, path, body, headers=headers)[0] == 403, (method, path)
     assert server.ask("GET", "/api/status", headers={"Origin": server.url})[0] == 200
+    secure = server.url.replace("http", "https")
+    assert server.ask("GET", "/api/status", headers={"Origin": secure})[0] == 403
 
 
 def test_an_origin_that_is_allowed_is_let_in(run: Any, footage: Footage) -> None:
