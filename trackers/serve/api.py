@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import time
+from collections.abc import Set
 from concurrent.futures import Future
 from typing import Any
 
@@ -13,9 +14,9 @@ from aiohttp import web
 
 from onlinetada import __version__
 from onlinetada.errors import InputError
+from onlinetada.trackers.io.clock import now_s
 from onlinetada.trackers.io.draw import draw_targets
 from onlinetada.trackers.result import Box
-from onlinetada.trackers.serve.feed import Feed
 from onlinetada.trackers.serve.pictures import make_picture
 from onlinetada.trackers.serve.recorder import find_recording, list_recordings
 from onlinetada.trackers.serve.report import target_values
@@ -45,7 +46,7 @@ def add_routes(app: web.Application) -> None:
 async def healthz(request: web.Request) -> web.Response:
     """200 while every tracker's thread is alive; the sources may come and go."""
     feeds = [c.feed for c in request.app[STATION].channels.values()]
-    stuck = [f.options.id for f in feeds if time_since_beat(f) > _SILENT_S]
+    stuck = [f.options.id for f in feeds if now_s() - f.beat_s > _SILENT_S]
     body = {"status": "stuck" if stuck else "ok", "sources": {f.options.id: f.reader.status for f in feeds}}
     return web.json_response(body, status=503 if stuck else 200)
 
@@ -168,13 +169,6 @@ def channel_of(request: web.Request, source: Any = None) -> Channel:
     return channels[name]
 
 
-def time_since_beat(feed: Feed) -> float:
-    """Seconds since the tracker's thread was last heard of."""
-    from onlinetada.trackers.io.clock import now_s
-
-    return now_s() - feed.beat_s
-
-
 def _source_values(channel: Channel) -> dict[str, Any]:
     feed, report, reader = channel.feed, channel.feed.report, channel.feed.reader
     p50, p99 = feed.stats.delay.quantile_ms(0.5), feed.stats.delay.quantile_ms(0.99)
@@ -229,7 +223,7 @@ async def _found(future: Future[Any], number: int) -> Any:
         raise web.HTTPNotFound(text=f"there is no target {number}") from None
 
 
-async def _body(request: web.Request, known: set[str], *, required: set[str] = frozenset()) -> dict[str, Any]:  # type: ignore[assignment]
+async def _body(request: web.Request, known: set[str], *, required: Set[str] = frozenset()) -> dict[str, Any]:
     """The JSON object of a request, with no key that is not known.
 
     Raises:
@@ -244,7 +238,7 @@ async def _body(request: web.Request, known: set[str], *, required: set[str] = f
     else:
         try:
             data = await asyncio.wait_for(request.read(), patience_s)
-        except TimeoutError:
+        except asyncio.TimeoutError:
             raise web.HTTPRequestTimeout(text="the body did not come") from None
     try:
         values = json.loads(data)

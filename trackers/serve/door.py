@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, cast
 
+from onlinetada.trackers.serve.allowance import Allowance
 from onlinetada.trackers.serve.options import Limits
 
 _SEND_BUFFER = 256 * 1024  # what waits in the system for a slow client is late already
@@ -61,7 +62,7 @@ class Door(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._admitted = False
-        self._allowance, self._counted_s = doors.limits.messages_per_s, 0.0
+        self._asked = Allowance(doors.limits.messages_per_s, doors.limits.messages_per_s)
         self.busy = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -84,10 +85,7 @@ class Door(asyncio.Protocol):
         self._doors.open[self] = None
         if self._deadline is not None:
             self._deadline.cancel()
-        now_s, rate = asyncio.get_running_loop().time(), self._doors.limits.messages_per_s
-        self._allowance = min(rate, self._allowance + (now_s - self._counted_s) * rate) - 1
-        self._counted_s = now_s
-        return max(0.0, -self._allowance / rate)
+        return self._asked.owe(asyncio.get_running_loop().time())
 
     def end(self) -> None:
         """The request was answered."""

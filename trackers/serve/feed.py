@@ -16,6 +16,7 @@ from onlinetada.trackers.io.clock import now_s
 from onlinetada.trackers.io.frames import Frame, scaled
 from onlinetada.trackers.io.targets import Follower, Targets
 from onlinetada.trackers.result import Box, TrackResult
+from onlinetada.trackers.serve.allowance import Allowance
 from onlinetada.trackers.serve.mailbox import Busy, Command, Mailbox, Shot
 from onlinetada.trackers.serve.options import Limits, SourceOptions
 from onlinetada.trackers.serve.reader import Reader
@@ -25,6 +26,7 @@ from onlinetada.trackers.serve.stats import FeedStats
 
 _log = logging.getLogger("onlinetada.serve")
 _NOTICES = 50
+_NOTES_AT_ONCE, _NOTES_PER_S = 30, 0.5
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 5.0
 _HEALTHY_S = 30.0  # a tracker that ran this long before it crashed is restarted with the shortest pause again
 _CRASHES = 3  # in a row after which the targets are suspected and given up
@@ -71,6 +73,8 @@ class Feed:
         self._scout: Follower | None = None
         self._after_crash: dict[int, Box] = {}
         self._loop = 0
+        self._odd_size: tuple[int, int] | None = None
+        self._notes = Allowance(_NOTES_AT_ONCE, _NOTES_PER_S)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"track {options.id}", daemon=True)
 
@@ -88,6 +92,8 @@ class Feed:
 
     def note(self, text: str) -> None:
         """Tell people something, in the log and on the page."""
+        if not self._notes.take(now_s()):
+            return  # what happens many times a second must not fill the log
         self.notices.append((time.time(), text))
         _log.warning("source %s: %s", self.options.id, text)
 
@@ -154,7 +160,7 @@ class Feed:
                 self._take(targets, shot)
 
     def _take(self, targets: Targets, shot: Shot) -> None:
-        before = {number: r.state for number, r in targets.results.items()}
+        before: dict[int, str] = {number: r.state for number, r in targets.results.items()}
         frame = self._fitted(shot.frame, bool(before) or bool(self._after_crash))
         results = targets.update(frame)
         if self._after_crash:
@@ -199,8 +205,6 @@ class Feed:
         self.note(f"pictures are {size[0]}x{size[1]} now")
         self._odd_size = None
         return frame
-
-    _odd_size: tuple[int, int] | None = None
 
     def _count_changes(self, before: dict[int, str], results: dict[int, TrackResult]) -> None:
         for number, result in results.items():

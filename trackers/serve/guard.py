@@ -68,7 +68,7 @@ class Guard:
                     response.headers[name] = error.headers[name]
         elif isinstance(error, InputError):
             response = problem(400, str(error))
-        elif isinstance(error, (Busy, TimeoutError)):
+        elif isinstance(error, (Busy, asyncio.TimeoutError)):
             response = problem(503, "busy, or no frame has come yet: try again in a moment")
             response.headers["Retry-After"] = "1"
         elif isinstance(error, ConnectionError):

@@ -58,6 +58,8 @@ def _of_sources(station: Station) -> Iterable[Family]:
     yield "targets", "gauge", "Targets by state.", states
     recording = {key: float(c.recorder.name is not None) for key, c in station.channels.items()}
     yield "recording", "gauge", "1 while recording.", samples(recording)
+    too_slow = {key: float(c.recorder.dropped) for key, c in station.channels.items()}
+    yield "recording_dropped_total", "counter", "Frames that the disk was too slow for.", samples(too_slow)
     missed = {key: float(c.reports.missed) for key, c in station.channels.items()}
     yield "missed_reports_total", "counter", "Reports that slow clients missed.", samples(missed)
 

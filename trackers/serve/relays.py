@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import deque
 from contextlib import suppress
+from typing import Any
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.io.frames import Frame
@@ -31,10 +32,11 @@ class UdpRelay:
         """
         self.failed = 0
         try:
-            family, kind, protocol, _, self._to = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
+            found = socket.getaddrinfo(*address, type=socket.SOCK_DGRAM)[0]
         except (OSError, UnicodeError) as error:
             raise InputError(f"--udp {address[0]}:{address[1]}: {error}") from None
-        self._socket = socket.socket(family, kind, protocol)
+        self._to: Any = found[4]
+        self._socket = socket.socket(*found[:3])
         self._socket.setblocking(False)
 
     def take(self, frame: Frame, report: Report) -> None:

@@ -92,6 +92,6 @@ def catch_up(scout: Follower, shown: Sequence[Picture], now: Image, now_s: float
 
 def _decoded(picture: Picture) -> Image:
     """The picture at the frame's own size, so that boxes need no scaling."""
-    image: Image = cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR)
+    image: Image = np.asarray(cv2.imdecode(np.frombuffer(picture.jpeg, np.uint8), cv2.IMREAD_COLOR))
     size = (picture.width, picture.height)
     return image if (image.shape[1], image.shape[0]) == size else np.asarray(cv2.resize(image, size))

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from onlinetada.trackers.serve.allowance import Allowance
 from onlinetada.trackers.serve.api import STATION, channel_of
 from onlinetada.trackers.serve.scout import Picture
 from onlinetada.trackers.serve.station import Channel, Station
@@ -31,8 +32,8 @@ class Streams:
 
     def add_routes(self, app: web.Application) -> None:
         """Declare what there is."""
-        app.router.add_get("/stream.mjpg", self.mjpeg)
-        app.router.add_get("/ws", self.websocket)
+        app.router.add_get("/stream.mjpg", self.mjpeg, allow_head=False)
+        app.router.add_get("/ws", self.websocket, allow_head=False)
 
     async def mjpeg(self, request: web.Request) -> web.StreamResponse:
         """Pictures, the newest whenever the client has taken the last; ``?boxes=1`` with the targets drawn."""
@@ -76,7 +77,7 @@ class Streams:
         socket = web.WebSocketResponse(max_msg_size=limits.message_bytes, heartbeat=_HEARTBEAT_S, compress=False)
         await socket.prepare(request)
         self.sockets += 1
-        senders = [asyncio.ensure_future(self._send(socket, c, limits.patience_s)) for c in channels]
+        senders = [asyncio.ensure_future(self._send(request, socket, c)) for c in channels]
         try:
             await self._hear(socket, limits.messages_per_s)
         finally:
@@ -86,7 +87,8 @@ class Streams:
             await asyncio.gather(*senders, return_exceptions=True)
         return socket
 
-    async def _send(self, socket: web.WebSocketResponse, channel: Channel, patience_s: float) -> None:
+    async def _send(self, request: web.Request, socket: web.WebSocketResponse, channel: Channel) -> None:
+        patience_s = request.app[STATION].options.limits.patience_s
         with channel.reports.subscribe() as queue:
             while not socket.closed:
                 text = await queue.get()
@@ -97,20 +99,16 @@ class Streams:
                     break
                 except ConnectionError:
                     break
-        if socket._req is not None and socket._req.transport is not None:
-            socket._req.transport.abort()  # a closing handshake would wait for what is not taken
+        if request.transport is not None:
+            request.transport.abort()  # a closing handshake would wait for what is not taken
 
     async def _hear(self, socket: web.WebSocketResponse, rate: float) -> None:
         """Nothing is asked for over the socket, so nothing need be answered; who sends a lot is put out."""
-        loop = asyncio.get_running_loop()
-        allowance, counted_s = rate, loop.time()
+        loop, sent = asyncio.get_running_loop(), Allowance(rate, rate)
         async for message in socket:
             if message.type in (WSMsgType.ERROR, WSMsgType.CLOSE):
                 break
-            now_s = loop.time()
-            allowance = min(rate, allowance + (now_s - counted_s) * rate) - 1
-            counted_s = now_s
-            if allowance < 0:
+            if not sent.take(loop.time()):
                 self.floods += 1
                 with suppress(ConnectionError, asyncio.TimeoutError):
                     closing = socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many messages")
