@@ -61,13 +61,15 @@ def read_stamp(image: np.ndarray) -> float:
 
 
 def film(pipe: Connection, width: int, height: int, fps: float) -> None:
-    """Run a camera that obeys: start, stop, stall, go, index."""
-    there = list(moving_target(180, width=width, height=height))
-    frames = [f for f, _ in there]
-    frames += frames[-2:0:-1]  # there and back: the target never jumps
-    camera = CameraServer(lambda index: stamped(frames[index % len(frames)]), fps=fps)
-    pipe.send((camera.url, [box for _, box in there]))
+    """Run a camera that obeys: start, stop, stall, go, where (is the target), end."""
+    scenes = list(moving_target(180, width=width, height=height))
+    scenes += scenes[-2:0:-1]  # there and back: the target never jumps
+    camera = CameraServer(lambda index: stamped(scenes[index % len(scenes)][0]), fps=fps)
+    pipe.send(camera.url)
     while (word := pipe.recv()) != "end":
+        if word == "where":
+            pipe.send(list(scenes[camera.index % len(scenes)][1]))
+            continue
         if word in ("start", "stop"):
             getattr(camera, word)()
         else:
@@ -84,12 +86,18 @@ class Camera:
         self._pipe, other = context.Pipe()
         self._process = context.Process(target=film, args=(other, width, height, fps), daemon=True)
         self._process.start()
-        self.url, self.boxes = self._pipe.recv()
+        self.url: str = self._pipe.recv()
 
     def tell(self, word: str) -> float:
         """Have it do something, and give the time when it was done."""
         self._pipe.send(word)
         return float(self._pipe.recv())
+
+    def where(self) -> list[float]:
+        """The box of the target on the newest picture."""
+        self._pipe.send("where")
+        box: list[float] = self._pipe.recv()
+        return box
 
     def close(self) -> None:
         """End it."""
@@ -165,20 +173,20 @@ async def metrics(session: aiohttp.ClientSession) -> dict[str, float]:
     return {k: float(v) for k, v in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
-async def follow(session: aiohttp.ClientSession, boxes: list[Any]) -> int:
-    """Begin to follow the target: try its places until one is right by the tracker's own score."""
+async def follow(session: aiohttp.ClientSession, camera: Camera) -> int:
+    """Begin to follow the target where it is, once there are frames."""
     async for _ in reports(session):
         break
-    async with session.post("/api/targets", json={"box": list(boxes[len(boxes) // 2])}) as answer:
+    async with session.post("/api/targets", json={"box": camera.where()}) as answer:
         return int((await answer.json())["id"])
 
 
 # --- the measurements
 
 
-async def measure_delay(session: aiohttp.ClientSession, boxes: list[Any], seconds: float) -> tuple[list[float], Row]:
+async def measure_delay(session: aiohttp.ClientSession, camera: Camera, seconds: float) -> tuple[list[float], Row]:
     """Milliseconds from the taking of each picture to its boxes at a client, and the last report."""
-    await follow(session, boxes)
+    await follow(session, camera)
     came: dict[int, float] = {}
     taken: dict[int, float] = {}
     last: Row = {}
@@ -210,7 +218,7 @@ def delay(args: argparse.Namespace) -> list[Row]:
 
             async def work(address: str = address, camera: Camera = camera) -> tuple[list[float], Row]:
                 async with client(address) as session:
-                    return await measure_delay(session, camera.boxes, args.seconds)
+                    return await measure_delay(session, camera, args.seconds)
 
             values, last = asyncio.run(work())
         camera.close()
@@ -237,7 +245,7 @@ def recover(args: argparse.Namespace) -> list[Row]:
 
     async def work() -> None:
         async with client(address) as session:
-            await follow(session, camera.boxes)
+            await follow(session, camera)
             for fault, away, back, gone_s in (
                 ("stalls, connection kept", "stall", "go", 3.0),
                 ("vanishes", "stop", "start", 3.0),
@@ -391,10 +399,9 @@ async def _live(
     """About an hour of a server's life in a second or two."""
     async with session.get("/api/targets") as answer:
         targets = (await answer.json())["targets"]
-    for target in targets[2:] if len(targets) > 4 else []:
+    for target in targets[1:]:
         await session.delete(f"/api/targets/{target['id']}")
-    box = list(draw.choice(camera.boxes))
-    async with session.post("/api/targets", json={"box": box}) as answer:
+    async with session.post("/api/targets", json={"box": camera.where()}) as answer:
         counts["targets"] += answer.status == 201
     watching = [asyncio.ensure_future(_take(pictures(session), 8)), asyncio.ensure_future(_take(reports(session), 8))]
     counts["clients"] += 2

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.follower import build_follower
+from onlinetada.trackers.io.capture import quiet
 from onlinetada.trackers.io.sources import is_live, open_source
 from onlinetada.trackers.serve.logs import start_logging, stop_logging
 from onlinetada.trackers.serve.options import (
@@ -83,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
             logging.getLogger("onlinetada.serve").warning("the token is short and may be guessed")
 
     try:
-        number = asyncio.run(run_server(options, on_start=on_start))
+        with quiet():
+            number = asyncio.run(run_server(options, on_start=on_start))
     finally:
         stop_logging(handlers)
     return 130 if number == signal.SIGINT else 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onlinetada.trackers.io.redact import redact
 
-_NAMED = re.compile(r"^([A-Za-z][\w-]{0,31})=(.+)$", re.S)
+_NAMED = re.compile(r"^([A-Za-z][\w-]{0,31})=(.+)$", re.S | re.A)
 
 
 @dataclass(frozen=True)

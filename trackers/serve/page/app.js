@@ -16,6 +16,9 @@ function choose(source) {
   state.stop?.();
   Object.assign(state, { source, picture: null, held: false, report: null, reports: new Map(), selected: null,
                          trails: new Map(), seen: new Map(), history: new Map(), draft: null });
+  for (const canvas of [at("picture"), at("overlay")]) canvas.width = canvas.height = 0;  // never another source's picture
+  delete at("stage").dataset.frame;
+  for (const figure of ["fps", "delay", "update", "dropped"]) at(figure).textContent = "–";
   location.replace(`#${encodeURIComponent(source)}`);
   state.stop = watch(source, { onPicture, onReport, onLink: (linked) => { state.linked = linked; showLink(); } });
   showSources();
@@ -98,7 +101,7 @@ function every() {
   showTargets();
   const report = state.report;
   if (report) {
-    at("fps").textContent = report.fps.toFixed(1);
+    at("fps").textContent = (isLive() ? report.fps : 0).toFixed(1);
     at("update").textContent = report.targets.length ? `${Math.max(...report.targets.map((t) => t.latency_ms)).toFixed(0)} ms` : "–";
     at("dropped").textContent = report.dropped.toLocaleString("en");
   }
@@ -137,6 +140,8 @@ function fill(item, target) {
 }
 
 function current() { return state.status?.sources.find((s) => s.id === state.source); }
+
+const isLive = () => state.linked && current()?.state === "live";
 
 function showSources() {
   const nav = at("sources"), sources = state.status?.sources || [];
@@ -183,9 +188,10 @@ function showLink() {
     offline: "No connection to the server. Trying again …",
     connecting: "Waiting for the source …",
     stalled: "No new pictures. Waiting for the source …",
-    failed: `${source?.problem || "The source failed"}. Trying again …`,
+    failed: `${source?.problem || "The source failed"} Trying again …`,
     ended: "The video has ended",
   }[name];
+  at("stage").classList.toggle("stale", Boolean(text) && name !== "ended");
   banner.hidden = !text;
   banner.textContent = text || "";
   banner.className = name === "ended" || name === "connecting" ? "calm" : "";
