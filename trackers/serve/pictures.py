@@ -68,13 +68,18 @@ class Pictures:
             except Exception:  # a picture that cannot be encoded is no reason to show none from then on
                 _log.exception("picture of frame %d left out", report.frame_index)
 
+    def make(self, frame: Frame, report: Report, drawn: bool) -> Picture:
+        """A frame for the page, with its targets drawn on it or without."""
+        image = draw_targets(frame.image, report.results) if drawn else frame.image
+        return make_picture(image, report, self._width)
+
     def _send(self, frame: Frame, report: Report) -> None:
         if self.plain.subscribers:
-            picture = make_picture(frame.image, report, self._width)
+            picture = self.make(frame, report, False)
             self.album.add(picture)
             self.plain.send(picture)
         if self.drawn.subscribers:
-            self.drawn.send(make_picture(draw_targets(frame.image, report.results), report, self._width))
+            self.drawn.send(self.make(frame, report, True))
 
 
 def make_picture(image: Image, report: Report, width: int) -> Picture:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from onlinetada.trackers.follower import build_follower
@@ -30,6 +31,12 @@ class Channel:
     reports: Broadcast[str]
     pictures: Pictures
     recorder: Recorder
+
+
+def _close(channel: Channel) -> None:
+    channel.feed.close()
+    channel.recorder.close()
+    channel.pictures.close()
 
 
 class Station:
@@ -60,10 +67,8 @@ class Station:
 
     def close(self) -> None:
         """End all threads and finish all files."""
-        for channel in self.channels.values():
-            channel.feed.close()
-            channel.recorder.close()
-            channel.pictures.close()
+        with ThreadPoolExecutor(len(self.channels)) as pool:  # one that hangs keeps no other waiting
+            list(pool.map(_close, self.channels.values()))
         for relay in self._relays:
             relay.close()
 

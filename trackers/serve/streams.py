@@ -47,12 +47,23 @@ class Streams:
         try:
             with source.subscribe() as queue:
                 await response.prepare(request)
+                await self._show_last(channel, queue, drawn=source is channel.pictures.drawn)
                 await self._pump(response, queue, station.options.limits.patience_s)
         except (ConnectionError, asyncio.TimeoutError):
             pass  # the client has gone, or takes nothing
         finally:
             self.pictures -= 1
         return response
+
+    async def _show_last(self, channel: Channel, queue: asyncio.Queue[Picture], *, drawn: bool) -> None:
+        """While a source gives nothing, who comes sees what it gave last."""
+        feed = channel.feed
+        frame, report = feed.frame, feed.report
+        if feed.reader.status != "live" and frame is not None and report is not None:
+            loop = asyncio.get_running_loop()
+            picture = await loop.run_in_executor(None, channel.pictures.make, frame, report, drawn)
+            if queue.empty():
+                queue.put_nowait(picture)
 
     async def _pump(self, response: web.StreamResponse, queue: asyncio.Queue[Picture], patience_s: float) -> None:
         last: Picture | None = None
@@ -89,7 +100,10 @@ class Streams:
 
     async def _send(self, request: web.Request, socket: web.WebSocketResponse, channel: Channel) -> None:
         patience_s = request.app[STATION].options.limits.patience_s
+        report = channel.feed.report
         with channel.reports.subscribe() as queue:
+            if report is not None and channel.feed.reader.status != "live":
+                queue.put_nowait(report.as_json())  # who comes while nothing does hears the last
             while not socket.closed:
                 text = await queue.get()
                 try:

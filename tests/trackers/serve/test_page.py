@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from onlinetada.trackers.evaluation.geometry import overlap
+from onlinetada.trackers.io.camera_server import CameraServer
 from onlinetada.trackers.serve.options import RecordOptions
 
 Point = tuple[float, float]
@@ -125,6 +126,27 @@ def test_a_browser_shows_the_token_once(browser: Any, run: Any, footage: tuple[P
     browser.until("document.getElementById('stage')?.dataset.frame")
     assert browser.value("location.search") == "" and browser.value("document.cookie") == ""
     assert server.ask("GET", "/api/status")[0] == 401
+
+
+def test_the_page_says_what_is_wrong_and_shows_no_other_sources_picture(browser: Any, run: Any, until: Any) -> None:
+    camera = CameraServer(lambda index: np.full((48, 64, 3), index % 200, np.uint8))
+    try:
+        server = run(camera.url, "http://127.0.0.1:9/nobody")
+        browser.open(server.url)
+        browser.until("document.getElementById('stage')?.dataset.frame")
+        camera.stalled = True
+        browser.until("document.getElementById('banner').textContent.startsWith('No new pictures')")
+        assert browser.value("document.getElementById('stage').classList.contains('stale')")
+        browser.open("about:blank")
+        browser.open(server.url)  # whoever comes now sees what there was last
+        browser.until("document.getElementById('stage')?.dataset.frame")
+        assert server.frames(1)[0]["frame_index"] == server.source()["frame_index"]
+        browser.value("document.querySelectorAll('nav button')[1].click()")
+        browser.until("document.getElementById('banner').textContent.includes('cannot be opened')")
+        assert browser.value("document.getElementById('stage').dataset.frame") is None
+        assert browser.value("document.getElementById('picture').width === 0")
+    finally:
+        camera.close()
 
 
 @pytest.mark.data
