@@ -2,8 +2,8 @@
 
     python tools/bench_serve.py delay recover refuse soak --minutes 6 --out docs/bench
 
-Each writes OUT/serve_NAME.csv. The server runs as users start it, in a process of its own; cameras are made up, in
-another; everything is measured from outside, over the documented interface.
+Each writes OUT/serve_NAME.csv, and all that are there make OUT/serve.md. The server runs as users start it, in a process
+of its own; cameras are made up, in another; everything is measured from outside, over the documented interface.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from typing import Any
 import aiohttp
 import cv2
 import numpy as np
+from bad_requests import KINDS
 
 from onlinetada.trackers.io.camera_server import CameraServer
 from onlinetada.trackers.io.synthetic import moving_target
@@ -280,7 +281,7 @@ async def _refuse(address: str, draw: random.Random, count: int) -> list[Row]:
         for kind, make in KINDS.items():
             outcomes = {"refused": 0, "closed": 0, "let_in": 0, "failed": 0}
             for _ in range(0, count, _AT_ONCE):
-                some = [_outcome(host, int(port), make(draw)) for _ in range(_AT_ONCE)]
+                some = [_outcome(host, int(port), make(draw, _TOKEN)) for _ in range(_AT_ONCE)]
                 for outcome in await asyncio.gather(*some):
                     outcomes[outcome] += 1
             rows.append({"kind": kind, "tried": sum(outcomes.values()), **outcomes})
@@ -308,62 +309,6 @@ async def _outcome(host: str, port: int, request: bytes) -> str:
     return "refused" if 400 <= status < 500 else "failed" if status >= 500 else "let_in"
 
 
-def _request(method: str, path: str, headers: dict[str, str], body: bytes = b"") -> bytes:
-    sent = {"Host": "127.0.0.1", "Authorization": f"Bearer {_TOKEN}", **headers}
-    if body:
-        sent = {"Content-Type": "application/json", "Content-Length": str(len(body)), **sent}
-    head = "".join(f"{name}: {value}\r\n" for name, value in sent.items() if value)
-    return f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin1", "replace") + body
-
-
-def _wrong_token(draw: random.Random) -> bytes:
-    shown = ["", "Bearer", f"Bearer {_TOKEN[:-1]}", f"Bearer {_TOKEN}x", f"Basic {_TOKEN}", "Bearer \xff"]
-    path = draw.choice(["/api/status", "/api/targets", "/ws", "/metrics", "/stream.mjpg"])
-    return _request(draw.choice(["GET", "POST", "DELETE"]), path, {"Authorization": draw.choice(shown)})
-
-
-def _foreign_page(draw: random.Random) -> bytes:
-    origins = ["http://evil.example", "null", "https://127.0.0.1", "http://127.0.0.1.evil.example", "file://"]
-    path = draw.choice(["/api/targets", "/ws", "/stream.mjpg"])
-    return _request(draw.choice(["GET", "POST"]), path, {"Origin": draw.choice(origins)})
-
-
-def _bad_body(draw: random.Random) -> bytes:
-    number = draw.choice(["NaN", "-Infinity", "1e999", "null", '"1"', "true", "[1]", "{}", "9" * 400])
-    numbers = [number, *(str(draw.randint(0, 99)) for _ in range(draw.randint(0, 5)))]
-    draw.shuffle(numbers)
-    return _request("POST", "/api/targets", {}, f'{{"box": [{",".join(numbers)}]}}'.encode())
-
-
-def _bad_path(draw: random.Random) -> bytes:
-    steps = draw.choice(["../", "..%2f", "%2e%2e/", "....//", "%00", "\\..\\", "%c0%ae/"]) * draw.randint(1, 6)
-    front = draw.choice(["/api/recordings/", "/static/", "/api/targets/", "/"])
-    return _request("GET", front + steps + draw.choice(["etc/passwd", "x.mkv", "serve.py"]), {})
-
-
-def _too_large(draw: random.Random) -> bytes:
-    if draw.random() < 0.5:
-        return _request("POST", "/api/targets", {}, b" " * draw.randint(17_000, 200_000))
-    return _request("GET", "/api/status", {"X-Long": "a" * draw.randint(9_000, 60_000)})
-
-
-def _garbage(draw: random.Random) -> bytes:
-    good = bytearray(_request("POST", "/api/targets", {}, b'{"box": [1, 2, 3]}'))
-    for _ in range(draw.randint(1, 60)):
-        good[draw.randrange(len(good))] = draw.randrange(256)
-    return draw.choice([bytes(good), draw.randbytes(300) + b"\r\n\r\n"])
-
-
-KINDS = {
-    "no token or a wrong one": _wrong_token,
-    "page of another origin": _foreign_page,
-    "body that is no box": _bad_body,
-    "path that leads elsewhere": _bad_path,
-    "too large": _too_large,
-    "garbage": _garbage,
-}
-
-
 def soak(args: argparse.Namespace) -> list[Row]:
     """A life in fast motion: clients, targets, recordings, dying cameras; memory, handles and threads over time."""
     camera = Camera(320, 240, 60.0)
@@ -387,7 +332,7 @@ async def _soak(address: str, camera: Camera, seconds: float, draw: random.Rando
                 sampled_s = now_s
                 rows.append(_sample(now_s, await metrics(session), counts))
             await _live(session, camera, draw, counts, folder)
-            await _outcome(host, int(port), draw.choice(list(KINDS.values()))(draw))
+            await _outcome(host, int(port), draw.choice(list(KINDS.values()))(draw, _TOKEN))
             counts["bad_requests"] += 1
         rows.append(_sample(seconds, await metrics(session), counts))
     return rows
@@ -449,10 +394,28 @@ def _sample(at_s: float, values: dict[str, float], counts: dict[str, int]) -> Ro
     }
 
 
+def write_page(out: Path) -> None:
+    """Tables of all results in the folder; of long ones a few rows."""
+    lines = ["# What `onlinetada serve` holds", "", "Written by `python tools/bench_serve.py`.", ""]
+    for name in MEASUREMENTS:
+        path = out / f"serve_{name}.csv"
+        if not path.exists():
+            continue
+        head, *rows = list(csv.reader(path.read_text().splitlines()))
+        step = max(1, len(rows) // 10)
+        shown = rows if len(rows) <= 12 else [*rows[::step], rows[-1]]
+        lines += [f"## {name}", "", MEASUREMENTS[name].__doc__ or "", ""]
+        lines += [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *shown)] + [""]
+    (out / "serve.md").write_text("\n".join(lines))
+
+
+MEASUREMENTS = {"delay": delay, "recover": recover, "refuse": refuse, "soak": soak}
+
+
 def main() -> None:
     """Run the measurements that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", nargs="+", choices=("delay", "recover", "refuse", "soak"))
+    parser.add_argument("what", nargs="*", choices=[*MEASUREMENTS, []])
     parser.add_argument("--out", type=Path, default=Path("docs/bench"), help="folder for the CSV files")
     parser.add_argument("--seconds", type=float, default=30.0, help="of measuring a delay")
     parser.add_argument("--repeats", type=int, default=5, help="of each loss of a camera")
@@ -461,7 +424,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     for name in args.what:
-        rows = globals()[name](args)
+        rows = MEASUREMENTS[name](args)
         machine = f"{platform.machine()}, {os.cpu_count()} cores"
         args.out.mkdir(parents=True, exist_ok=True)
         with open(args.out / f"serve_{name}.csv", "w", newline="") as file:
@@ -470,6 +433,7 @@ def main() -> None:
             writer.writerows({**row, "machine": machine} for row in rows)
         for row in rows[-8:]:
             print(name, row)
+    write_page(args.out)
 
 
 if __name__ == "__main__":

@@ -100,60 +100,76 @@ def _object(properties: Json, *, optional: tuple[str, ...] = (), closed: bool = 
     return {**values, "additionalProperties": False} if closed else values
 
 
+_NUMBER, _INTEGER, _STRING, _BOOLEAN = ({"type": t} for t in ("number", "integer", "string", "boolean"))
+_MAYBE_NUMBER, _MAYBE_INTEGER, _MAYBE_STRING = ({"type": [t, "null"]} for t in ("number", "integer", "string"))
+
+
 def _schemas() -> Json:
-    number, integer, string, boolean = ({"type": t} for t in ("number", "integer", "string", "boolean"))
-    maybe_number, maybe_string, maybe_integer = ({"type": [t, "null"]} for t in ("number", "string", "integer"))
-    box = {"type": "array", "items": number, "minItems": 4, "maxItems": 4}
-    target = {
-        "id": {**integer, "description": "Never used again while the server runs."},
-        "box": {"anyOf": [_ref("Box"), {"type": "null"}], "description": "null while the target is lost."},
-        "score": {"type": "number", "minimum": 0, "maximum": 1},
-        "state": {"enum": ["tracking", "uncertain", "lost"]},
-        "latency_ms": {**number, "description": "That the tracker took for the frame."},
-    }
-    told = {"source": string, "frame_index": {**integer, "description": "In a file, the number of its frame."}}
-    frame = {
-        **told,
-        "timestamp_s": {**number, "description": "Of the capture: Unix time of live sources, else from the start."},
-        "loop": {**integer, "description": "How often a file was played before."},
-        "width": {**integer, "description": "Of the picture that the boxes refer to."},
-        "height": integer,
-        "targets": {"type": "array", "items": _ref("TargetOnFrame")},
-        "delay_ms": {**number, "description": "From the capture of the frame to these boxes."},
-        "fps": number,
-        "dropped": {**integer, "description": "Frames left out so far because newer ones had come."},
-    }
-    drawn_on = {**integer, "minimum": 0, "description": "The frame it was drawn on; the newest without it."}
-    source = {
-        **{"id": string, "label": string, "problem": string, "live": boolean, "recording": maybe_string},
-        "state": {"enum": ["connecting", "live", "stalled", "failed", "ended"]},
-        **{"width": maybe_integer, "height": maybe_integer, "frame_index": maybe_integer, "fps": number},
-        **{"frames": integer, "dropped": integer, "restarts": integer},
-        "delay_ms": _object({"p50": maybe_number, "p99": maybe_number}),
-        "notices": {"type": "array", "items": _object({"time_s": number, "text": string})},
-    }
-    file = _object({"name": string, "size_bytes": integer, "modified_s": number})
     return {
-        "Box": box,
-        "Problem": _object({"error": string}),
+        "Problem": _object({"error": _STRING}),
         "Health": _object({"status": {"enum": ["ok", "stuck"]}, "sources": {"type": "object"}}),
-        "TargetOnFrame": _object(target),
-        "Frame": _object(frame),
-        "Target": _object({**target, **told}),
-        "Targets": _object({"targets": {"type": "array", "items": _object({**target, "source": string})}}),
-        "NewTarget": _object(
-            {"box": _ref("Box"), "frame_index": drawn_on, "source": string},
-            optional=("frame_index", "source"),
-            closed=True,
-        ),
-        "MovedTarget": _object({"box": _ref("Box"), "frame_index": drawn_on}, optional=("frame_index",), closed=True),
-        "NewRecording": _object({"source": string, "boxes": boolean}, optional=("source", "boxes"), closed=True),
-        "Recording": _object({"source": string, "name": string}),
-        "Recordings": _object({"recordings": {"type": "array", "items": file}, "current": {"type": "object"}}),
+        **_target_schemas(),
+        **_recording_schemas(),
         "Status": _object(
             {
-                **{"version": string, "model": string, "uptime_s": number, "records": boolean},
-                "sources": {"type": "array", "items": _object(source)},
+                **{"version": _STRING, "model": _STRING, "uptime_s": _NUMBER, "records": _BOOLEAN},
+                "sources": {"type": "array", "items": _source_schema()},
             }
         ),
     }
+
+
+def _target_schemas() -> Json:
+    target = {
+        "id": {**_INTEGER, "description": "Never used again while the server runs."},
+        "box": {"anyOf": [_ref("Box"), {"type": "null"}], "description": "null while the target is lost."},
+        "score": {"type": "number", "minimum": 0, "maximum": 1},
+        "state": {"enum": ["tracking", "uncertain", "lost"]},
+        "latency_ms": {**_NUMBER, "description": "That the tracker took for the frame."},
+    }
+    told = {"source": _STRING, "frame_index": {**_INTEGER, "description": "In a file, the number of its frame."}}
+    frame = {
+        **told,
+        "timestamp_s": {**_NUMBER, "description": "Of the capture: Unix time of live sources, else from the start."},
+        "loop": {**_INTEGER, "description": "How often a file was played before."},
+        "width": {**_INTEGER, "description": "Of the picture that the boxes refer to."},
+        "height": _INTEGER,
+        "targets": {"type": "array", "items": _ref("TargetOnFrame")},
+        "delay_ms": {**_NUMBER, "description": "From the capture of the frame to these boxes."},
+        "fps": _NUMBER,
+        "dropped": {**_INTEGER, "description": "Frames left out so far because newer ones had come."},
+    }
+    drawn_on = {**_INTEGER, "minimum": 0, "description": "The frame it was drawn on; the newest without it."}
+    asked = {"box": _ref("Box"), "frame_index": drawn_on}
+    return {
+        "Box": {"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 4},
+        "TargetOnFrame": _object(target),
+        "Frame": _object(frame),
+        "Target": _object({**target, **told}),
+        "Targets": _object({"targets": {"type": "array", "items": _object({**target, "source": _STRING})}}),
+        "NewTarget": _object({**asked, "source": _STRING}, optional=("frame_index", "source"), closed=True),
+        "MovedTarget": _object(asked, optional=("frame_index",), closed=True),
+    }
+
+
+def _recording_schemas() -> Json:
+    file = _object({"name": _STRING, "size_bytes": _INTEGER, "modified_s": _NUMBER})
+    asked = {"source": _STRING, "boxes": _BOOLEAN}
+    return {
+        "NewRecording": _object(asked, optional=("source", "boxes"), closed=True),
+        "Recording": _object({"source": _STRING, "name": _STRING}),
+        "Recordings": _object({"recordings": {"type": "array", "items": file}, "current": {"type": "object"}}),
+    }
+
+
+def _source_schema() -> Json:
+    return _object(
+        {
+            **{"id": _STRING, "label": _STRING, "problem": _STRING, "live": _BOOLEAN, "recording": _MAYBE_STRING},
+            "state": {"enum": ["connecting", "live", "stalled", "failed", "ended"]},
+            **{"width": _MAYBE_INTEGER, "height": _MAYBE_INTEGER, "frame_index": _MAYBE_INTEGER, "fps": _NUMBER},
+            **{"frames": _INTEGER, "dropped": _INTEGER, "restarts": _INTEGER},
+            "delay_ms": _object({"p50": _MAYBE_NUMBER, "p99": _MAYBE_NUMBER}),
+            "notices": {"type": "array", "items": _object({"time_s": _NUMBER, "text": _STRING})},
+        }
+    )
