@@ -2,8 +2,8 @@
 
     python tools/bench_serve.py delay recover refuse soak --minutes 6 --out docs/bench
 
-Each writes OUT/serve_NAME.csv, and all that are there make OUT/serve.md. The server runs as users start it, in a process
-of its own; cameras are made up, in another; everything is measured from outside, over the documented interface.
+Each writes OUT/serve_NAME.csv, and all that are there make OUT/serve.md. The server runs as users start it, in a
+process of its own; cameras are made up, in another; all is measured from outside, over the documented interface.
 """
 
 from __future__ import annotations

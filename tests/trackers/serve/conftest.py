@@ -30,7 +30,7 @@ from onlinetada.trackers.serve.app import Server  # noqa: E402
 from onlinetada.trackers.serve.feed import Feed  # noqa: E402
 from onlinetada.trackers.serve.options import ServeOptions, SourceOptions  # noqa: E402
 
-PATIENCE_S = 60.0  # for anything to happen, on a machine with better things to do
+PATIENCE_S = 120.0  # for anything to happen, on a machine with better things to do
 
 
 def until(what: Callable[[], Any], *, patience_s: float = PATIENCE_S, every_s: float = 0.05) -> Any:
