@@ -77,6 +77,7 @@ def test_a_box_drawn_with_the_mouse_is_followed_moved_recorded_and_deleted(
     name = until(lambda: server.source()["recording"])
     until(lambda: server.metrics()['onlinetada_recording{source="0"}'] == 1)
     browser.until("document.getElementById('record').getAttribute('aria-pressed') === 'true'")
+    until(lambda: server.server.station.channels["0"].recorder.frames > 1)
     browser.click("#record")
     until(lambda: server.source()["recording"] is None)
     assert (tmp_path / name).stat().st_size > 1000
