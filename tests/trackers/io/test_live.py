@@ -129,7 +129,8 @@ def test_the_first_connection_must_succeed() -> None:
 
 def test_a_camera_with_a_clock_of_its_own_stamps_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(*[x for i in range(12) for x in (grey(i), 0.02 if i % 2 else 0.08)])  # 20 a second, unevenly
-    monkeypatch.setattr(device, "get", lambda prop: 50.0 * (1 + int(device.current[0, 0, 0])))
+    now_ms = lambda prop: 0.0 if device.current is None else 50.0 * (1 + int(device.current[0, 0, 0]))  # noqa: E731
+    monkeypatch.setattr(device, "get", now_ms)
     grabber = Grabber(
         opener(device), name="fake", notify=lambda line: None, reconnect=Reconnect(give_up_s=0), has_clock=True
     )
