@@ -15,6 +15,7 @@ from onlinetada.errors import InputError
 _COMMANDS = "onlinetada.trackers.commands."
 VERBS: dict[str, tuple[str, str]] = {
     "track": (_COMMANDS + "track", "follow targets in a video, a camera or a stream"),
+    "serve": (_COMMANDS + "serve", "a web page and an interface for other programs, over live cameras"),
     "doctor": (_COMMANDS + "doctor", "show what is installed and test it on a made-up video"),
     "models": (_COMMANDS + "models", "list the models and the weights that ship"),
     "eval": (_COMMANDS + "evaluate", "run a tracker over a benchmark"),

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from onlinetada.errors import InputError
+from onlinetada.trackers.follower import build_follower
 from onlinetada.trackers.io.draw import draw_targets
 from onlinetada.trackers.io.frames import Frame, Source
 from onlinetada.trackers.io.live import Reconnect
@@ -18,7 +19,7 @@ from onlinetada.trackers.io.progress import Progress
 from onlinetada.trackers.io.records import BoxesSink, CsvSink, JsonlSink, Sink
 from onlinetada.trackers.io.sources import open_source
 from onlinetada.trackers.io.stopping import StopSignals
-from onlinetada.trackers.io.targets import Follower, SeparateTrackers, Targets
+from onlinetada.trackers.io.targets import Targets
 from onlinetada.trackers.io.video_sink import VideoSink, check_suffix
 from onlinetada.trackers.io.window import Window, need_screen, screen_problem, select_boxes
 from onlinetada.trackers.options import DTYPES, RUNTIMES
@@ -91,7 +92,14 @@ def run(args: argparse.Namespace) -> int:
     viewing = _check(args, boxes)
     progress = Progress(shown=False if args.quiet else None)
     outputs = Outputs([], notify=progress.line)
-    follower = _build(args)
+    follower = build_follower(
+        args.model,
+        weights=args.weights,
+        device=args.device,
+        quirks=args.quirks,
+        runtime=args.runtime,
+        dtype=args.dtype,
+    )
     with ExitStack() as stack, StopSignals() as stop:
         stack.callback(progress.finish)
         source = stack.enter_context(
@@ -188,24 +196,6 @@ def _check(args: argparse.Namespace, boxes: list[Box]) -> bool:
         need_screen("--view window", "use --view none and --save-video FILE")
     saves = bool(files) or args.save_jsonl is not None
     return args.view == "window" or (args.view is None and not saves and screen_problem() is None)
-
-
-def _build(args: argparse.Namespace) -> Follower:
-    if args.model.startswith("opencv-"):
-        from onlinetada.trackers.opencv import build_opencv_tracker
-
-        build_opencv_tracker(args.model, weights=args.weights)  # what is wrong with it is said before reading starts
-        return SeparateTrackers(lambda: build_opencv_tracker(args.model, weights=args.weights))
-    from onlinetada.trackers.build import build_multi_tracker
-
-    return build_multi_tracker(
-        args.model,
-        weights=args.weights,
-        device=args.device,
-        quirks=args.quirks,
-        runtime=args.runtime,
-        dtype=args.dtype,
-    )
 
 
 def _opened_sinks(args: argparse.Namespace, source: Source, targets: int) -> list[Sink]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,6 +44,18 @@ class AppendFile:
         self._file.seek(offset)
         self._file.write(data)
         self._file.seek(self.size)
+
+    def sync(self) -> None:
+        """Wait until what was written is on the disk itself.
+
+        Raises:
+            OSError: it did not get there.
+        """
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
 
     def close(self) -> None:
         """Close. May be called twice."""

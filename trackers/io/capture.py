@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,12 @@ _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _LIVE_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
 _URL = re.compile(r"^(\w+)://")
 _SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt"})
+
+# The environment and OpenCV's log level belong to the whole process, and two cameras may be opened at the same time:
+# the first to need a setting makes it, the last takes it back.
+_lock = threading.Lock()
+_held: Counter[str] = Counter()
+_before: dict[str, Any] = {}
 
 
 class Capture(Protocol):
@@ -144,6 +152,13 @@ def nominal_fps(capture: Capture) -> float | None:
     return fps if math.isfinite(fps) and 0 < fps <= 1000 else None
 
 
+def position_s(capture: Capture) -> float:
+    """The source's own time of the last frame in seconds, from any start; not above 0 where it has none."""
+    import cv2
+
+    return float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+
+
 def url_scheme(text: str) -> str | None:
     """The protocol of a URL in lower case; None for what is no URL."""
     match = _URL.match(text)
@@ -163,24 +178,34 @@ def quiet() -> Iterator[None]:
     import cv2
 
     log: Any = getattr(cv2.utils, "logging", None)  # Linux distributions carry OpenCVs without it
-    before = log.getLogLevel() if log else None
-    if log:
-        log.setLogLevel(log.LOG_LEVEL_SILENT)
+    with _lock:
+        first = log is not None and not _held["log"]
+        if first:
+            _before["log"] = log.getLogLevel()
+            log.setLogLevel(log.LOG_LEVEL_SILENT)
+        _held["log"] += 1
     try:
         with _environment("OPENCV_FFMPEG_LOGLEVEL", "-8"):  # read once, at the first opening
             yield
     finally:
-        if log:
-            log.setLogLevel(before)
+        with _lock:
+            _held["log"] -= 1
+            if log is not None and not _held["log"]:
+                log.setLogLevel(_before["log"])
 
 
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    if not value or name in os.environ:  # the user knows better
-        yield
-        return
-    os.environ[name] = value
+    with _lock:
+        ours = bool(value) and (name not in os.environ or _held[name] > 0)  # else the user knows better
+        if ours:
+            os.environ[name] = value
+            _held[name] += 1
     try:
         yield
     finally:
-        os.environ.pop(name, None)
+        if ours:
+            with _lock:
+                _held[name] -= 1
+                if not _held[name]:
+                    os.environ.pop(name, None)

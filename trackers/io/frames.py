@@ -85,8 +85,6 @@ def log_notice(line: str) -> None:
 
 def of_one_size(frames: Iterator[Frame], notify: Notify) -> Iterator[Frame]:
     """Scale every frame to the size of the first, so that boxes keep their meaning when a source changes its own."""
-    import cv2
-
     wanted: tuple[int, int] | None = None
     seen = wanted
     for frame in frames:
@@ -95,11 +93,16 @@ def of_one_size(frames: Iterator[Frame], notify: Notify) -> Iterator[Frame]:
         if size != (seen or wanted):
             notify(f"frame {frame.index} is {size[0]}x{size[1]}" + _scaled(size, wanted))
         seen = size
-        if size != wanted:
-            shrinks = size[0] * size[1] > wanted[0] * wanted[1]
-            image = cv2.resize(frame.image, wanted, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-            frame = Frame(image, frame.index, frame.timestamp_s)
-        yield frame
+        yield frame if size == wanted else scaled(frame, wanted)
+
+
+def scaled(frame: Frame, size: tuple[int, int]) -> Frame:
+    """The same frame at another (width, height)."""
+    import cv2
+
+    shrinks = frame.image.shape[0] * frame.image.shape[1] > size[0] * size[1]
+    image = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return Frame(image, frame.index, frame.timestamp_s)
 
 
 def _scaled(size: tuple[int, int], wanted: tuple[int, int]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from onlinetada.errors import InputError
-from onlinetada.trackers.io.capture import Capture, nominal_fps
+from onlinetada.trackers.io.capture import Capture, nominal_fps, position_s
+from onlinetada.trackers.io.clock import CameraClock, now_s
 from onlinetada.trackers.io.frames import Frame, Notify
 from onlinetada.trackers.result import Image
 
@@ -49,7 +50,13 @@ class Grabber:
     """
 
     def __init__(
-        self, connect: Callable[[], Capture], *, name: str, notify: Notify, reconnect: Reconnect | None = None
+        self,
+        connect: Callable[[], Capture],
+        *,
+        name: str,
+        notify: Notify,
+        reconnect: Reconnect | None = None,
+        has_clock: bool = False,
     ) -> None:
         """Connect and start.
 
@@ -58,6 +65,7 @@ class Grabber:
             name: for messages, without passwords.
             notify: told of silence, loss and return. Called from the thread.
             reconnect: patience with a source that falls silent.
+            has_clock: the source stamps its frames itself (RTSP, V4L2, GStreamer); else they count from their arrival.
 
         Raises:
             InputError: ``connect`` failed; only later failures are retried.
@@ -70,7 +78,7 @@ class Grabber:
         self._stop = threading.Event()
         self._ended = False
         self._index = self._broken_told = 0
-        self._epoch_s = time.time() - time.monotonic()  # Unix time that does not jump when the clock is set
+        self._has_clock, self._clock = has_clock, CameraClock()
         self._heard_s = time.monotonic()
         capture = connect()
         self.fps = nominal_fps(capture)
@@ -110,6 +118,7 @@ class Grabber:
         try:
             while current is not None and not self._stop.is_set():
                 began_s = time.monotonic()
+                self._clock.restart()  # a new connection counts from a start of its own
                 self._pump(current)
                 current.release()
                 settled = time.monotonic() - began_s > _SETTLED_S
@@ -127,17 +136,25 @@ class Grabber:
         while not self._stop.is_set() and bad < _BAD_IN_A_ROW:
             began_s = time.monotonic()
             grabbed = _grab(capture)
-            now_s = time.monotonic()
+            took_s = time.monotonic() - began_s
             image = _retrieve(capture) if grabbed else None
             if image is None:  # FFmpeg fails in grab for one broken picture as it does for the end of the stream
                 bad += 1
-                if not grabbed and now_s - began_s > _HANGS_S:
+                if not grabbed and took_s > _HANGS_S:
                     return
                 continue
             if bad:
                 self._count_broken(bad)
             bad = 0
-            self._put(image, self._epoch_s + now_s)
+            self._put(image, self._stamp(capture))
+
+    def _stamp(self, capture: Capture) -> float:
+        """When the frame was taken, by the source's own clock where it has one."""
+        jumps = self._clock.jumps
+        stamp_s = self._clock.stamp(position_s(capture) if self._has_clock else 0.0, now_s())
+        if self._clock.jumps > jumps:
+            self._notify(f"{self._name}: the camera's clock jumped, its timestamps are tied to ours anew")
+        return stamp_s
 
     def _count_broken(self, bad: int) -> None:
         self.broken += bad

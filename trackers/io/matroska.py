@@ -66,6 +66,10 @@ class MatroskaWriter:
             self._cues.append((at_ms, position))
         self._last_ms = at_ms
 
+    def sync(self) -> None:
+        """Wait until what was written is on the disk, from where it survives a loss of power."""
+        self._file.sync()
+
     def close(self) -> None:
         """Add the index and the duration, which make seeking fast; the video plays without them too."""
         with suppress(OSError):  # a disk that is full has no room for an index

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from onlinetada.errors import InputError
@@ -77,9 +77,22 @@ class Outputs:
         Raises:
             BrokenPipeError: the reader of standard output has gone.
         """
+        self._each(lambda sink: sink.write(frame, results))
+        self.frames += 1
+
+    def sync(self) -> None:
+        """Have what was written survive a loss of power, as far as that can be had."""
+        self._each(lambda sink: sink.sync())
+
+    def close(self) -> None:
+        """Finish every sink. May be called twice."""
+        while self._sinks:
+            self._finish(self._sinks.pop())
+
+    def _each(self, act: Callable[[Sink], None]) -> None:
         for sink in list(self._sinks):
             try:
-                sink.write(frame, results)
+                act(sink)
             except BrokenPipeError:
                 raise
             except OSError as error:
@@ -89,12 +102,6 @@ class Outputs:
                 self._notify(
                     f"cannot write {error.filename}: {error.strerror}; its first {self.frames} frames are kept"
                 )
-        self.frames += 1
-
-    def close(self) -> None:
-        """Finish every sink. May be called twice."""
-        while self._sinks:
-            self._finish(self._sinks.pop())
 
     def _finish(self, sink: Sink) -> None:
         try:

@@ -31,6 +31,9 @@ class Sink(Protocol):
             OSError: they could not be written; what was written before stays readable.
         """
 
+    def sync(self) -> None:
+        """Have what was written survive a loss of power, as far as that can be had."""
+
     def close(self) -> None:
         """Finish the files. May be called twice."""
 
@@ -61,6 +64,11 @@ class BoxesSink:
             file.append(lines.encode())
         self._next = frame.index + 1
 
+    def sync(self) -> None:
+        """Have what was written survive a loss of power."""
+        for file in self._files.values():
+            file.sync()
+
     def close(self) -> None:
         """Finish the files. May be called twice."""
         for file in self._files.values():
@@ -86,6 +94,10 @@ class CsvSink:
             for key, r in results.items()
         ]
         self._file.append("".join(lines).encode())
+
+    def sync(self) -> None:
+        """Have what was written survive a loss of power."""
+        self._file.sync()
 
     def close(self) -> None:
         """Finish the file. May be called twice."""
@@ -120,6 +132,11 @@ class JsonlSink:
             # nobody reads any more; without this the interpreter complains once more when it flushes at its end
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise
+
+    def sync(self) -> None:
+        """Have what was written survive a loss of power."""
+        if self._file:
+            self._file.sync()
 
     def close(self) -> None:
         """Finish the file. May be called twice."""

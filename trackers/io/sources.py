@@ -31,6 +31,7 @@ def open_source(
     live: bool | None = None,
     reconnect: Reconnect | None = None,
     on_notice: Notify | None = None,
+    one_size: bool = True,
 ) -> Source:
     """Open a source of frames.
 
@@ -49,6 +50,7 @@ def open_source(
         reconnect: patience of a live source with its other side.
         on_notice: told, in one line, what a user should know (frames left out, connection lost); may be called from
             another thread. The logger ``onlinetada.io`` without it.
+        one_size: scale frames that change size to that of the first; False gives them as they come.
 
     Raises:
         InputError: there is no such source, or no frame can be read from it.
@@ -58,11 +60,17 @@ def open_source(
         raise InputError(f"fps is {fps}: give a number above 0")
     if isinstance(spec, (int, str, os.PathLike)) and not isinstance(spec, bool):
         text = spec if isinstance(spec, int) else os.fspath(spec)
-        return _with_first_frame(_open_named(text, fps, live, reconnect, notify), notify)
+        return _with_first_frame(_open_named(text, fps, live, reconnect, notify), notify, one_size)
     if isinstance(spec, Iterable):
         frames = recorded.iterator_frames(spec, fps or recorded.DEFAULT_FPS)
-        return Source(of_one_size(frames, notify), name="iterator", fps=fps or recorded.DEFAULT_FPS)
+        frames = of_one_size(frames, notify) if one_size else frames
+        return Source(frames, name="iterator", fps=fps or recorded.DEFAULT_FPS)
     raise InputError(f"a {type(spec).__name__} is no source: give a number, a path, a URL or an iterable of images")
+
+
+def is_live(spec: str) -> bool:
+    """Whether ``open_source`` takes this for a camera, a stream or a pipeline, which drops what comes too fast."""
+    return _connector(spec, live=True) is not None and _sends_live(spec)
 
 
 def _open_named(
@@ -76,7 +84,7 @@ def _open_named(
             raise InputError(f"{name} is no live source: leave live out")
         return _open_files(str(spec), fps, notify)
     if newest_only:
-        return _newest_frame(connect, name, fps, reconnect, notify)
+        return _newest_frame(connect, name, fps, reconnect, notify, has_clock=_has_clock(str(spec)))
     return _every_frame(connect(), name, fps, notify)
 
 
@@ -101,10 +109,22 @@ def _sends_live(spec: str) -> bool:
     return not (on_server and spec.partition("?")[0].lower().endswith(_WHOLE_FILES))
 
 
+def _has_clock(spec: str) -> bool:
+    """Whether frames come with the time that they were taken at. FFmpeg makes up those of Motion JPEG over HTTP."""
+    of_system = spec.isdigit() or spec.startswith("gst:") or _VIDEO_DEVICE.match(spec) is not None
+    return of_system or capturing.url_scheme(spec) in ("rtsp", "rtsps")
+
+
 def _newest_frame(
-    connect: Callable[[], capturing.Capture], name: str, fps: float | None, reconnect: Reconnect | None, notify: Notify
+    connect: Callable[[], capturing.Capture],
+    name: str,
+    fps: float | None,
+    reconnect: Reconnect | None,
+    notify: Notify,
+    *,
+    has_clock: bool,
 ) -> Source:
-    grabber = Grabber(connect, name=name, notify=notify, reconnect=reconnect)
+    grabber = Grabber(connect, name=name, notify=notify, reconnect=reconnect, has_clock=has_clock)
     return Source(
         grabber.frames(),
         name=name,
@@ -166,9 +186,9 @@ def _image_source(paths: list[Path], name: str, fps: float | None, notify: Notif
     return Source(recorded.image_frames(paths, name, fps, notify), name=name, fps=fps, frame_count=len(paths))
 
 
-def _with_first_frame(source: Source, notify: Notify) -> Source:
+def _with_first_frame(source: Source, notify: Notify, one_size: bool) -> Source:
     """Read one frame ahead, so that a source without any is refused before work starts."""
-    frames = of_one_size(iter(source), notify)
+    frames = of_one_size(iter(source), notify) if one_size else iter(source)
     try:
         first = next(frames, None)
         if first is None:

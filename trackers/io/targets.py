@@ -70,16 +70,30 @@ class Targets:
     Args:
         follower: that finds them.
         frame: the first.
-        boxes: on it, one a target.
+        boxes: on it, one a target; more may come later.
 
     Attributes:
         results: number -> what is known as of the last frame.
     """
 
-    def __init__(self, follower: Follower, frame: Frame, boxes: Sequence[Box]) -> None:
+    def __init__(self, follower: Follower, frame: Frame | None = None, boxes: Sequence[Box] = ()) -> None:
         self._follower = follower
-        self._keys = {n: follower.add(frame.image, box, timestamp_s=frame.timestamp_s) for n, box in enumerate(boxes)}
-        self.results = {number: follower.result(key) for number, key in self._keys.items()}
+        self._keys: dict[int, int] = {}
+        self.results: dict[int, TrackResult] = {}
+        if frame is not None:
+            for number, box in enumerate(boxes):
+                self.start(number, frame, box)
+
+    def start(self, number: int, frame: Frame, box: Box) -> None:
+        """Begin to follow a target under a number that is free."""
+        key = self._follower.add(frame.image, box, timestamp_s=frame.timestamp_s)
+        self._keys[number] = key
+        self.results[number] = self._follower.result(key)
+
+    def stop(self, number: int) -> None:
+        """Follow a target no more."""
+        self._follower.remove(self._keys.pop(number))
+        del self.results[number]
 
     def update(self, frame: Frame) -> dict[int, TrackResult]:
         """Find all targets in the next frame."""

@@ -35,11 +35,12 @@ class VideoSink:
         fps: frames a second.
         live: frames come when they come: hold pictures so that a recording of constant rate keeps the time.
         trails: also draw the paths.
+        boxes: draw the targets; False writes the frames as they are.
     """
 
-    def __init__(self, path: Path, *, fps: float, live: bool = False, trails: bool = False) -> None:
+    def __init__(self, path: Path, *, fps: float, live: bool = False, trails: bool = False, boxes: bool = True) -> None:
         check_suffix(path)
-        self._path, self._fps, self._live = path, fps, live
+        self._path, self._fps, self._live, self._boxes = path, fps, live, boxes
         self._trails = Trails() if trails else None
         self._writer: MatroskaWriter | _OpenCvWriter | None = None
 
@@ -50,7 +51,7 @@ class VideoSink:
 
     def write(self, frame: Frame, results: Mapping[int, TrackResult]) -> None:
         """Take the results of a frame."""
-        picture = draw_targets(frame.image, results, trails=self._trails)
+        picture = draw_targets(frame.image, results if self._boxes else {}, trails=self._trails)
         if self._writer is None:
             self._writer = self._open(picture)
         if isinstance(self._writer, MatroskaWriter):
@@ -58,6 +59,11 @@ class VideoSink:
             self._writer.write(np.asarray(jpeg).tobytes(), frame.timestamp_s)
         else:
             self._writer.write(picture, frame.timestamp_s if self._live else None)
+
+    def sync(self) -> None:
+        """Have what was written survive a loss of power, where the format can."""
+        if isinstance(self._writer, MatroskaWriter):
+            self._writer.sync()
 
     def close(self) -> None:
         """Finish the file. May be called twice."""

@@ -127,6 +127,20 @@ def test_the_first_connection_must_succeed() -> None:
         Reconnect(first_wait_s=0)
 
 
+def test_a_camera_with_a_clock_of_its_own_stamps_its_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    device = Device(*[x for i in range(12) for x in (grey(i), 0.02 if i % 2 else 0.08)])  # 20 a second, unevenly
+    now_ms = lambda prop: 0.0 if device.current is None else 50.0 * (1 + int(device.current[0, 0, 0]))  # noqa: E731
+    monkeypatch.setattr(device, "get", now_ms)
+    grabber = Grabber(
+        opener(device), name="fake", notify=lambda line: None, reconnect=Reconnect(give_up_s=0), has_clock=True
+    )
+    frames = list(grabber.frames())
+    numbers, stamps = [int(f.image[0, 0, 0]) for f in frames], [f.timestamp_s for f in frames]
+    a_frame_s = np.diff(stamps) / np.diff(numbers)
+    assert (np.diff(stamps) > 0).all() and np.median(np.abs(a_frame_s - 0.05)) < 0.01
+    assert abs(stamps[-1] - time.time()) < 10
+
+
 def test_an_mjpeg_camera_over_http(camera: Callable[..., Any], encode: Callable[..., bytes]) -> None:
     def parts(connection: int) -> Iterator[bytes]:
         for index in range(12):

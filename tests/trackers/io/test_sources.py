@@ -171,3 +171,15 @@ def test_the_users_own_ffmpeg_options_are_left_alone(monkeypatch: pytest.MonkeyP
             open_source("rtsp://127.0.0.1:9/live")
         assert os.environ.get(name) == value
     assert seen[0] is not None and "rtsp_transport;tcp" in seen[0] and seen[1] == "rtsp_transport;udp"
+
+
+def test_two_cameras_opened_at_the_same_time_keep_each_others_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+    monkeypatch.delenv(name, raising=False)
+    level = cv2.utils.logging.getLogLevel()
+    with capture._environment(name, "a;b"), capture.quiet():
+        with capture._environment(name, "a;b"), capture.quiet():
+            assert os.environ[name] == "a;b"
+        assert os.environ[name] == "a;b"  # the first one is still at it
+        assert cv2.utils.logging.getLogLevel() == cv2.utils.logging.LOG_LEVEL_SILENT
+    assert name not in os.environ and cv2.utils.logging.getLogLevel() == level
