@@ -47,7 +47,7 @@ class TemporalModule(nn.Module):
 
     causal: bool = False
     phases: int = 1
-    """After temporal strides of product s, in a stream: s interleaved sequences of every s-th frame, that take turns."""
+    """After temporal strides of product s, a stream is s sequences of every s-th frame, which take turns."""
     _session: _Session | None = None
     _prefix: str = ""
 
@@ -72,7 +72,7 @@ class TemporalModule(nn.Module):
         return y if x.dim() == 5 else unfold_frames(y)
 
     def clip(self, x: Tensor) -> Tensor:
-        """Whole clips (B, C, T, H, W). Layers of temporal stride s give the outputs of frames s - 1, 2s - 1, ... alone."""
+        """Whole clips (B, C, T, H, W). With a temporal stride s, outputs are of frames s - 1, 2s - 1, ... alone."""
         y, _ = self.advance(x, self._fresh(x))
         return y
 

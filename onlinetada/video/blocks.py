@@ -1,4 +1,4 @@
-"""What the residual networks are made of. Every block takes clips (B, C, T, H, W), and frames (B, C, H, W) in a stream."""
+"""What the residual networks are made of. Blocks take clips (B, C, T, H, W), and in a stream frames (B, C, H, W)."""
 
 from __future__ import annotations
 

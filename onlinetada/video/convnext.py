@@ -1,4 +1,4 @@
-"""TAdaConvNeXt (ICLR 2022, appendix) and TAdaConvNeXtV2 (arXiv 2308.05787): ConvNeXt over calibrated depthwise kernels."""
+"""TAdaConvNeXt (arXiv 2110.06178) and its V2 (arXiv 2308.05787): ConvNeXt over calibrated depthwise kernels."""
 
 from __future__ import annotations
 

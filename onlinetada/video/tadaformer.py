@@ -1,4 +1,4 @@
-"""TAdaFormer (arXiv 2308.05787): a vision transformer over frames, with calibrated depthwise convolutions in its blocks."""
+"""TAdaFormer (arXiv 2308.05787): a vision transformer over frames with calibrated depthwise convolutions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights made elsewhere: published TAda2D checkpoints, ImageNet and Kinetics weights in the layouts of common libraries.
+"""Weights made elsewhere: published TAda2D checkpoints, ImageNet and Kinetics weights in common layouts.
 
 network = onlinetada.video.build("tada2d_r50", num_classes=400)
 left = load_weights(network, torch.load("tada2d_8x8.pyth", weights_only=True))
