@@ -22,6 +22,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "search": (_COMMANDS + "search", "search inference hyper-parameters on a set of sequences"),
     "data": (_COMMANDS + "data", "check and pack training material"),
     "train": (_COMMANDS + "train", "train a tracker"),
+    "recognize": (_COMMANDS + "recognize", "print the running prediction of a video network"),
+    "train-video": (_COMMANDS + "train_video", "train and test a video network"),
 }
 
 

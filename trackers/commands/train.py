@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from onlinetada.trackers.training.trainer import Trainer
 
     recipe = load_config(args.config, Recipe)
-    _check_device(args.device)
+    check_device(args.device)
     clips = None if args.root is None else _clips_to_track(args.config.parent / recipe.material, args.root)
     initial = None if recipe.initial is None else args.config.parent / recipe.initial
     with team(args.device) as (processes, device):
@@ -96,7 +96,8 @@ def _clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[Hel
     return held_out, held_out_clips(about.compare, root)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a GPU that is not there."""
     import torch
 
     from onlinetada.errors import InputError

@@ -104,7 +104,8 @@ def _read_kinetics(listing: Path, videos: Path) -> list[VideoItem]:
         candidates = [videos / row["label"], videos / row["label"].replace(" ", "_"), videos]
         folder = next((f for f in candidates if f.is_dir()), videos)
         path = find_video(folder, stem)
-        path = path if path.exists() else find_video(folder, row["youtube_id"])
+        other = find_video(folder, row["youtube_id"])
+        path = path if path.exists() or not other.exists() else other
         items.append(VideoItem(path, (numbers[row["label"]],), name=stem))
     return items
 

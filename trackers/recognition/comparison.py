@@ -15,10 +15,10 @@ import torch
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.config import load_config
-from onlinetada.trackers.recognition.data import load_material, test_clips
+from onlinetada.trackers.recognition.data import held_out_clips, load_material
 from onlinetada.trackers.recognition.motion import GROUPS
 from onlinetada.trackers.recognition.recipe import NetworkChoice, RecognitionRecipe
-from onlinetada.trackers.recognition.testing import Outcome, test
+from onlinetada.trackers.recognition.testing import Outcome, evaluate
 from onlinetada.trackers.recognition.trainer import Progress, RecognitionTrainer
 
 MOTION_GROUPS = {name: (2 * i, 2 * i + 1) for i, name in enumerate(GROUPS)}
@@ -92,7 +92,7 @@ def train_and_test(recipe: RecognitionRecipe, base: Path, folder: Path, *, devic
     trainer = RecognitionTrainer(recipe, material, folder, base=base, device=device, resume=resume)
     begin = time.process_time()
     trainer.run(report=log.append)
-    outcome = test(trainer.average, test_clips(recipe.data, material), device=device)
+    outcome = evaluate(trainer.average, held_out_clips(recipe.data, material), device=device)
     return {
         "scores": scores_of(outcome, recipe),
         "videos": len(outcome.names),

@@ -106,7 +106,7 @@ class _TrainingClips(Dataset[tuple[Tensor, Tensor]]):
         return clip[:, :, ::-1] if augment.flip and rng.random() < 0.5 else clip
 
 
-def test_clips(data: DataOptions, material: Material) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
+def held_out_clips(data: DataOptions, material: Material) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
     """Every test video: its name, its views (clips * crops, 3, T, H, W) uint8, its label."""
     if not material.test:
         for number in range(data.test_clips):
@@ -122,9 +122,7 @@ def test_clips(data: DataOptions, material: Material) -> Iterator[tuple[str, Ten
         yield item.name, torch.stack(views), item.label
 
 
-def read_clip(
-    item: VideoItem, data: DataOptions, *, rng: np.random.Generator | None = None, clip: int = 0
-) -> Pictures:
+def read_clip(item: VideoItem, data: DataOptions, *, rng: np.random.Generator | None = None, clip: int = 0) -> Pictures:
     """(T, H, W, 3) frames of an item: at random with ``rng``, else the ``clip``-th of the test's clips."""
     video = Video(item.path)
     end = video.num_frames if item.end is None else min(item.end, video.num_frames)

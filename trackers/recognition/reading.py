@@ -34,9 +34,10 @@ class Video:
 
     def read(self, indices: Indices) -> Pictures:
         """(T, H, W, 3) uint8 RGB; every frame is decoded once, whatever the order and repetition of the indices."""
-        wanted = sorted({int(i) for i in indices})
+        numbers = [min(int(i), self.num_frames - 1) for i in indices]
+        wanted = sorted(set(numbers))
         found = self._read_images(wanted) if self.images is not None else _decode(self.path, wanted)
-        return np.stack([found[int(i)] for i in indices])
+        return np.stack([found[i] for i in numbers])
 
     def _read_images(self, wanted: list[int]) -> dict[int, Pictures]:
         import cv2
@@ -102,13 +103,14 @@ def _decode(path: Path, wanted: list[int]) -> dict[int, Pictures]:
     last: Pictures | None = None
     try:
         for i in range(wanted[-1] + 1):
-            if not capture.grab():
+            if i not in wanted:
+                if not capture.grab():
+                    break
+                continue
+            good, picture = capture.read()
+            if not good:
                 break
-            if i in wanted or i == wanted[-1]:
-                good, picture = capture.retrieve()
-                if good:
-                    last = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
-                    found[i] = last
+            last = found[i] = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
     finally:
         capture.release()
     if last is None:

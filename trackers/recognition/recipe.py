@@ -46,6 +46,7 @@ class DataOptions:
         motion: how motion is rendered.
         train_clips, test_clips: rendered clips of an epoch, and of the test.
         workers: processes that read.
+        names: of the classes, in the order of their numbers, where the annotation file has none.
     """
 
     kind: Literal["motion", "csv", "kinetics400", "ssv2", "epic100"] = "motion"
@@ -65,6 +66,7 @@ class DataOptions:
     train_clips: int = 4096
     test_clips: int = 512
     workers: int = 0
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.crops not in (1, 3):
