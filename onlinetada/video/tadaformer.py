@@ -31,6 +31,7 @@ class TAdaFormerOptions:
         grid: tokens a side that position embeddings are kept for; other sizes interpolate them.
         narrowing: the calibrated convolution has width // narrowing channels.
         enhanced: a temporal kernel of 3 before it.
+        double: a second calibrated branch, before the MLP.
         drop_path, dropout: stochastic depth of the last block; before the classifier.
         head_window: tokens whose mean the online form's predictions are of.
     """
@@ -43,6 +44,7 @@ class TAdaFormerOptions:
     grid: int = 14
     narrowing: int = 2
     enhanced: bool = False
+    double: bool = False
     drop_path: float = 0.0
     dropout: float = 0.0
     head_window: int = 8
@@ -108,20 +110,27 @@ class TAdaFormerBlock(nn.Module):
         width = shape.width
         self.tada = TAdaBranch(place, shape)
         self.attention_norm, self.attention = nn.LayerNorm(width), SpaceAttention(width, shape.heads)
+        self.second_tada = TAdaBranch(place, shape) if shape.double else None
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), QuickGELU(), nn.Linear(4 * width, width))
         self.drop_path = DropPath(drop_path)
 
     def forward(self, tokens: Tensor, grid: tuple[int, int], num_frames: int | None) -> Tensor:
         """Tokens (N, 1 + h * w, C) of frames, the class token first; N = B, or B * T of clips of ``num_frames``."""
+        tokens = tokens + self._branch(self.tada, tokens, grid, num_frames)
+        tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens)))
+        if self.second_tada is not None:
+            tokens = tokens + self._branch(self.second_tada, tokens, grid, num_frames)
+        return tokens + self.drop_path(self.mlp(self.mlp_norm(tokens)))
+
+    def _branch(self, branch: nn.Module, tokens: Tensor, grid: tuple[int, int], num_frames: int | None) -> Tensor:
+        """What a branch adds: of the patch tokens as maps; nothing to the class token."""
         patches = tokens[:, 1:].transpose(1, 2).unflatten(2, grid)
         if num_frames is not None:
             patches = patches.unflatten(0, (-1, num_frames)).transpose(1, 2)
-        branch = self.drop_path(self.tada(patches))
-        flat = branch.transpose(1, 2).flatten(0, 1) if num_frames is not None else branch
-        tokens = tokens + F.pad(flat.flatten(2).transpose(1, 2), (0, 0, 1, 0))
-        tokens = tokens + self.drop_path(self.attention(self.attention_norm(tokens)))
-        return tokens + self.drop_path(self.mlp(self.mlp_norm(tokens)))
+        y = self.drop_path(branch(patches))
+        flat = y.transpose(1, 2).flatten(0, 1) if num_frames is not None else y
+        return F.pad(flat.flatten(2).transpose(1, 2), (0, 0, 1, 0))
 
 
 class TAdaFormer(VideoNetwork):

@@ -6,11 +6,13 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.recognition.recipe import DataOptions
 
 Label = tuple[int, ...]
+Kind = TypeVar("Kind", "list[dict[str, str]]", "dict[str, str]")
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def _whole(text: str | None, listing: Path, number: int, column: str) -> int:
         raise InputError(f"{listing}:{number}: {column} must be a whole number, not {text!r}") from None
 
 
-def _json(path: Path, kind: type) -> list[dict[str, str]] | dict[str, str] | object:
+def _json(path: Path, kind: type[Kind]) -> Kind:
     if not path.exists():
         raise InputError(f"{path}: no such file")
     try:

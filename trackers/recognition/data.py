@@ -101,7 +101,8 @@ class _TrainingClips(Dataset[tuple[Tensor, Tensor]]):
     def _clip(self, item: VideoItem, rng: np.random.Generator) -> Pictures:
         data, augment = self.recipe.data, self.recipe.augment
         pictures = read_clip(item, data, rng=rng)
-        box = random_crop(*pictures.shape[1:3], augment.scale, augment.ratio, rng)
+        height, width = pictures.shape[1:3]
+        box = random_crop(height, width, augment.scale, augment.ratio, rng)
         clip = cropped(pictures, box, data.size)
         return clip[:, :, ::-1] if augment.flip and rng.random() < 0.5 else clip
 
@@ -117,7 +118,8 @@ def held_out_clips(data: DataOptions, material: Material) -> Iterator[tuple[str,
         for clip in range(data.clips):
             pictures = scaled(read_clip(item, data, clip=clip), data.short_side)
             for crop in range(data.crops):
-                box = even_crop(*pictures.shape[1:3], data.test_size, crop, data.crops)
+                height, width = pictures.shape[1:3]
+                box = even_crop(height, width, data.test_size, crop, data.crops)
                 views.append(_tensor(cropped(pictures, box, data.test_size)))
         yield item.name, torch.stack(views), item.label
 

@@ -84,5 +84,6 @@ def _predictions(
 def prepare(image: Image, card: ModelCard) -> Tensor:
     """A BGR picture -> (1, 3, size, size): scaled, the middle cut out, normalised; as in testing."""
     pictures = scaled(np.ascontiguousarray(image[None, :, :, ::-1]), card.short_side)
-    square = cropped(pictures, even_crop(*pictures.shape[1:3], card.size, 0, 1), card.size)
+    height, width = pictures.shape[1:3]
+    square = cropped(pictures, even_crop(height, width, card.size, 0, 1), card.size)
     return normalised(torch.from_numpy(np.ascontiguousarray(square)).permute(0, 3, 1, 2))

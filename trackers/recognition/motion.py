@@ -110,11 +110,11 @@ def _render(group: str, steps: NDArray[np.int64], options: MotionOptions, rng: n
     away_y = np.abs(places[None, :, None] - middles[:, 0, None, None])  # (T, H, 1)
     away_x = np.abs(places[None, None, :] - middles[:, 1, None, None])  # (T, 1, W)
     r = radius if moves else 2 * radius
-    inside = {
-        "order": lambda: away_y + away_x < 1.2 * r,
-        "tempo": lambda: (np.minimum(away_y, away_x) < 0.4 * r) & (np.maximum(away_y, away_x) < r),
-        "direction": lambda: away_y**2 + away_x**2 < r**2,
-        "speed": lambda: np.maximum(away_y, away_x) < 0.9 * r,
-    }[group]()
+    shapes = {
+        "order": away_y + away_x < 1.2 * r,
+        "tempo": (np.minimum(away_y, away_x) < 0.4 * r) & (np.maximum(away_y, away_x) < r),
+        "direction": away_y**2 + away_x**2 < r**2,
+        "speed": np.maximum(away_y, away_x) < 0.9 * r,
+    }
     colours = colours.astype(np.float32)[:, None, None, :]
-    return np.where(inside[..., None], colours, background)
+    return np.where(shapes[group][..., None], colours, background)

@@ -41,8 +41,8 @@ def random_crop(
 ) -> tuple[int, int, int, int]:
     """Top, left, height and width of a part of random area and shape (the Inception crop)."""
     for _ in range(10):
-        area = height * width * rng.uniform(*scale)
-        aspect = np.exp(rng.uniform(*np.log(ratio)))
+        area = height * width * rng.uniform(scale[0], scale[1])
+        aspect = np.exp(rng.uniform(np.log(ratio[0]), np.log(ratio[1])))
         h, w = round(float(np.sqrt(area / aspect))), round(float(np.sqrt(area * aspect)))
         if 0 < h <= height and 0 < w <= width:
             return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w

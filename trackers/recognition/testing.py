@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,12 +39,13 @@ class Outcome:
         right = [p.argmax(1) == self.labels[:, i] for i, p in enumerate(self.probabilities)]
         return float(np.logical_and.reduce(right).mean())
 
-    def within(self, groups: dict[str, tuple[int, ...]]) -> dict[str, float]:
+    def within(self, groups: Mapping[str, tuple[int, ...]]) -> dict[str, float]:
         """By group of classes: the share that is right when only the group's classes can be answered."""
         out = {}
         for name, classes in groups.items():
             rows = np.isin(self.labels[:, 0], classes)
-            answers = np.array(classes)[self.probabilities[0][np.ix_(rows, classes)].argmax(1)]
+            own = np.array(classes)
+            answers = own[self.probabilities[0][rows][:, own].argmax(1)]
             out[name] = float((answers == self.labels[rows, 0]).mean())
         return out
 
