@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Train and test video networks side by side, and write the table.
 
-    python tools/compare_video.py configs/video_motion_rows.yaml --out docs/video/motion
-    python tools/compare_video.py configs/video_motion_rows.yaml --out docs/video/motion --table docs/video/motion.md
+    python tools/compare_video.py configs/video_motion_rows.yaml --out out/motion
+    python tools/compare_video.py configs/video_motion_rows.yaml --out out/motion --table docs/video/motion.md
 
 Runs whose result files are there already are not repeated. Checkpoints go to OUT/runs.
 """
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from onlinetada.errors import InputError
-from onlinetada.trackers.recognition.comparison import run_comparison, table
+from onlinetada.trackers.recognition.comparison import run_comparison, write_page
 from onlinetada.trackers.threads import use_threads
 
 
@@ -29,7 +29,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         if args.table is not None:
-            args.table.write_text(table(args.config, args.out) + "\n", encoding="utf-8")
+            write_page(args.config, args.out, args.table)
             return 0
         use_threads()
         seeds = [int(s) for s in args.seeds.split(",")] if args.seeds else None

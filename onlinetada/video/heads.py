@@ -65,7 +65,7 @@ class Head(nn.Module):
             pooled = pooled.transpose(1, 2) if per_frame else pooled[:, :, -1] if self.pool else pooled.mean(2)
         features = self.dropout(self.norm(pooled))
         scores = {name: classifier(features) for name, classifier in self.classifiers.items()}
-        return scores["class"] if self.names == ("class",) else scores
+        return scores["label"] if self.names == ("label",) else scores
 
 
 def action_probabilities(scores: dict[str, Tensor]) -> Tensor:
@@ -84,7 +84,7 @@ def _names(num_classes: NumClasses) -> tuple[str, ...]:
     if isinstance(num_classes, int):
         if num_classes < 0:
             raise InputError(f"num_classes must be 0 (features) or more, it is {num_classes}")
-        return ("class",) if num_classes else ()
+        return ("label",) if num_classes else ()
     if len(num_classes) != 2 or min(num_classes) < 1:
         raise InputError(f"num_classes must be a number, or (verbs, nouns); it is {num_classes}")
     return ("verb", "noun")

@@ -32,7 +32,7 @@ _TADA2D: Rules = (
     (r"\.conv_branch\.b_avgpool_bn\.", ".aggregate.pool_norm."),
     (r"\.conv_branch\.c\.", ".expand.conv."),
     (r"\.conv_branch\.c_bn\.", ".expand.norm."),
-    (r"^head\.out\.", "head.classifiers.class."),
+    (r"^head\.out\.", "head.classifiers.label."),
     (r"^head\.linear1\.", "head.classifiers.verb."),
     (r"^head\.linear2\.", "head.classifiers.noun."),
 )
@@ -41,7 +41,7 @@ _RESNET: Rules = (
     (r"^bn1\.", "stem.norm."),
     (r"\.downsample\.0\.", ".shortcut.conv."),
     (r"\.downsample\.1\.", ".shortcut.norm."),
-    (r"^fc\.", "head.classifiers.class."),
+    (r"^fc\.", "head.classifiers.label."),
 )
 _BOTTLENECK: Rules = (
     *_RESNET,
@@ -68,7 +68,7 @@ _NEXT_TIMM: Rules = (
     (r"\.mlp\.fc2\.", ".project."),
     (r"\.gamma$", ".scale"),
     (r"^head\.aggregate\.norm\.", "head.norm."),
-    (r"^head\.fc\.", "head.classifiers.class."),
+    (r"^head\.fc\.", "head.classifiers.label."),
 )
 _NEXT_TORCHVISION: Rules = (
     (r"^features\.0\.0\.", "tokenizer."),
@@ -79,9 +79,9 @@ _NEXT_TORCHVISION: Rules = (
     (r"\.block\.5\.", ".project."),
     (r"\.layer_scale$", ".scale"),
     (r"^classifier\.0\.", "head.norm."),
-    (r"^classifier\.2\.", "head.classifiers.class."),
+    (r"^classifier\.2\.", "head.classifiers.label."),
 )
-_R3D: Rules = ((r"^fc\.", "head.classifiers.class."),)
+_R3D: Rules = ((r"^fc\.", "head.classifiers.label."),)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _tensors(weights: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _layout(tensors: Mapping[str, Tensor], network: nn.Module) -> str:
-    if {k for k in network.state_dict() if not k.startswith("head.")} <= set(tensors):
+    if {k for k in network.state_dict() if not _may_be_new(k)} <= set(tensors):
         return "own"
     marks = {
         "conv1.a.weight": "TAda2D",

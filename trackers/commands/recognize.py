@@ -83,7 +83,7 @@ def _told(predictions: Iterator[Prediction], changes_alone: bool) -> Iterator[Pr
 def _as_line(prediction: Prediction, card: ModelCard, top: int) -> str:
     said = []
     for head, classes in prediction.best(top).items():
-        prefix = "" if head == "class" else f"{head}: "
+        prefix = "" if head == "label" else f"{head}: "
         said.append(prefix + "  ".join(f"{_name(card, head, c)} {p:.2f}" for c, p in classes))
     return f"{prediction.index:6d}  {prediction.timestamp_s:9.2f} s  " + "  |  ".join(said)
 
@@ -98,4 +98,4 @@ def _as_json(prediction: Prediction, card: ModelCard, top: int) -> str:
 
 
 def _name(card: ModelCard, head: str, number: int) -> str:
-    return card.names[number] if head == "class" and number < len(card.names) else str(number)
+    return card.names[number] if head == "label" and number < len(card.names) else str(number)

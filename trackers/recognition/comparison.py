@@ -119,13 +119,34 @@ def result_path(out: Path, label: str, seed: int) -> Path:
     return out / f"{plain}-{seed}.json"
 
 
+def write_page(config: Path, out: Path, page: Path) -> None:
+    """The table as a page, and beside it, as JSON lines, the results that it is made of."""
+    results = results_of(load_config(config, Comparison), out)
+    said = [
+        f"# {config.stem}",
+        "",
+        f"Written by `python tools/compare_video.py configs/{config.name} --out OUT --table {page.name}`.",
+        f"Percent right, mean ± standard deviation over seeds; {page.stem}.jsonl has every run.",
+        "",
+        table(config, out),
+    ]
+    page.write_text("\n".join(said) + "\n", encoding="utf-8")
+    lines = [json.dumps(r) for r in results]
+    page.with_suffix(".jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def results_of(comparison: Comparison, out: Path) -> list[dict[str, Any]]:
+    """The results that are there, row by row, seed by seed."""
+    paths = [result_path(out, row.label, seed) for row in comparison.rows for seed in comparison.seeds]
+    return [json.loads(p.read_text("utf-8")) for p in paths if p.exists()]
+
+
 def table(config: Path, out: Path) -> str:
     """Markdown: a row a network, mean and standard deviation over its seeds, from the result files alone."""
     comparison = load_config(config, Comparison)
     lines: list[str] = []
     for row in comparison.rows:
-        found = [result_path(out, row.label, seed) for seed in comparison.seeds]
-        results = [json.loads(p.read_text("utf-8")) for p in found if p.exists()]
+        results = [r for r in results_of(comparison, out) if r["row"] == row.label]
         if not results:
             continue
         names = list(results[0]["scores"])

@@ -27,7 +27,7 @@ class Prediction:
 
     Attributes:
         index, timestamp_s: of the frame.
-        probabilities: (classes,) of each classifier: "class", or "verb" and "noun".
+        probabilities: (classes,) of each classifier: "label", or "verb" and "noun".
         latency_ms: from the picture to this.
     """
 
@@ -75,7 +75,7 @@ def _predictions(
         begin = time.perf_counter()
         with torch.inference_mode():
             scores, state = onlinetada.step(network, prepare(frame.image, card).to(device), state)
-        heads = {"class": scores} if isinstance(scores, Tensor) else scores
+        heads = {"label": scores} if isinstance(scores, Tensor) else scores
         probabilities = {name: s[0].float().softmax(0).cpu() for name, s in heads.items()}
         latency_ms = 1e3 * (time.perf_counter() - begin)
         yield Prediction(frame.index, frame.timestamp_s, probabilities, latency_ms)

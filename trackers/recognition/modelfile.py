@@ -15,7 +15,7 @@ from onlinetada.errors import InputError
 from onlinetada.trackers.config import from_values
 from onlinetada.trackers.recognition.motion import CLASSES
 from onlinetada.trackers.recognition.recipe import NetworkChoice, RecognitionRecipe
-from onlinetada.video import VideoNetwork, build, load_weights
+from onlinetada.video import VideoNetwork, build
 
 
 @dataclass(frozen=True)
@@ -95,5 +95,8 @@ def load_model(path: Path) -> tuple[VideoNetwork, ModelCard]:
     counts = card.num_classes
     num_classes = counts[0] if len(counts) == 1 else (counts[0], counts[1])
     network = build(card.network.name, num_classes=num_classes, tada=card.network.tada, **card.network.options)
-    load_weights(network, tensors)
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(f"{path}: not the network of its card: {' '.join(str(error).split())[:160]}") from None
     return network.eval(), card

@@ -157,3 +157,42 @@ def test_all_the_names():
     wanted = {"tada2d_r18", "tada2d_r50", "r3d_18", "r2plus1d_18", "slowfast_4x16", "slowfast_8x8", "tsn_r50"}
     wanted |= {f"tadaconvnext{v}_{s}" for v in ("", "v2") for s in "tsb"}
     assert wanted <= set(NETWORKS)
+
+
+def test_one_step_of_a_network_with_a_temporal_stride_becomes_a_file(tmp_path):
+    from onlinetada.export import export_program, load_step
+
+    network, x = small("tadaconvnextv2_t", online=True), clip_for("", 5)
+    exported = load_step(export_program(network, x[:1, :, 0], tmp_path / "step.pt2"))
+    state = exported.init_state(batch_size=2)
+    with torch.no_grad(), onlinetada.streaming(network, batch_size=2):
+        for frame in x.unbind(2):
+            y, state = exported.step(frame, state)
+            torch.testing.assert_close(y, network(frame), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_graphed_step_gives_the_numbers_of_the_clip(name):
+    network, x = small(name, online=True).cuda(), clip_for(name).cuda()
+    state, static = onlinetada.init_state(network, 2), x[:, :, 0].contiguous()
+    with torch.no_grad():
+        clip = network(x, per_frame=True)
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                onlinetada.step(network, static, state)
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            y, _ = onlinetada.step(network, static, state)
+        state.reset()
+        stream = []
+        for frame in x.unbind(2):
+            static.copy_(frame)
+            graph.replay()
+            stream.append(y.clone())
+    stride = x.shape[2] // clip.shape[1]
+    torch.testing.assert_close(torch.stack(stream, 1)[:, stride - 1 :: stride], clip, atol=1e-3, rtol=1e-3)

@@ -35,9 +35,9 @@ def test_a_whole_checkpoint_with_its_classifier_loads_and_another_one_is_left_ou
     weights |= {"head.out.weight": torch.randn(7, 256), "head.out.bias": torch.randn(7)}
     network = build("tada2d_r50", num_classes=7, **SLIM)
     assert not load_weights(network, {"model_state": weights}).new
-    assert torch.equal(network.head.classifiers["class"].weight, weights["head.out.weight"])
+    assert torch.equal(network.head.classifiers["label"].weight, weights["head.out.weight"])
     other = load_weights(build("tada2d_r50", num_classes=3, **SLIM), {"model_state": weights})
-    assert set(other.unused) == {"head.classifiers.class.weight", "head.classifiers.class.bias"}
+    assert set(other.unused) == {"head.classifiers.label.weight", "head.classifiers.label.bias"}
 
 
 def batch_norm(x, weights, name):
@@ -105,7 +105,7 @@ def test_a_network_with_imagenet_weights_starts_as_the_image_network(name, onlin
     network = build(name, num_classes=5, online=online, **shape).eval()
     loaded = load_weights(network, weights)
     assert all(".calibration." in k or ".pool_norm." in k or k.startswith("head.") for k in loaded.new)
-    assert set(loaded.unused) == {"head.classifiers.class.weight", "head.classifiers.class.bias"}
+    assert set(loaded.unused) == {"head.classifiers.label.weight", "head.classifiers.label.bias"}
     x = torch.rand(2, 3, 4, 64, 64)
     frames = image_network(x.transpose(1, 2).flatten(0, 1)).unflatten(0, (2, 4)).transpose(1, 2)
     torch.testing.assert_close(network.features(x), frames, atol=2e-5, rtol=1e-5)
@@ -196,7 +196,7 @@ def test_convnext_weights_begin_as_the_image_network_on_each_tokens_middle_frame
     x = torch.rand(2, 3, 4, 64, 64)
     frames = image_network(x[:, :, ::2].transpose(1, 2).flatten(0, 1)).unflatten(0, (2, 2)).transpose(1, 2)
     torch.testing.assert_close(network.features(x), frames, atol=2e-5, rtol=1e-5)
-    assert torch.equal(network.head.classifiers["class"].weight, weights["classifier.2.weight"])
+    assert torch.equal(network.head.classifiers["label"].weight, weights["classifier.2.weight"])
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "r2plus1d_18"])
@@ -208,7 +208,7 @@ def test_torchvisions_names_of_3d_networks_load(name):
     for key, value in plain.state_dict().items():
         stage = key.split(".")[1] if key.startswith("stages.") else ""
         key = key.replace(f"stages.{stage}.", f"layer{int(stage) + 1}.") if stage else key
-        theirs[key.replace("head.classifiers.class", "fc")] = (
+        theirs[key.replace("head.classifiers.label", "fc")] = (
             value[:, :, None] if value.dim() == 4 else value  # 1 x k x k kernels are 3-d there
         )
     network = build(name, num_classes=4, tada=True, **shape).eval()
@@ -216,6 +216,18 @@ def test_torchvisions_names_of_3d_networks_load(name):
     assert all(".calibration." in k for k in loaded.new) and not loaded.unused
     x = torch.rand(1, 3, 8, 32, 32)
     torch.testing.assert_close(network(x), plain(x), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_our_own_weights_load_with_and_without_calibration():
+    shape = {"num_classes": 4, "depths": (1, 1, 1, 1), "widths": (8, 8, 8, 16, 16)}
+    plain, tada = (build("tada2d_r18", tada=tada, **shape).eval() for tada in (False, True))
+    loaded = load_weights(tada, plain.state_dict())
+    assert loaded.layout == "own" and not loaded.unused
+    assert all(".calibration." in k or ".pool_norm." in k for k in loaded.new)
+    x = torch.rand(1, 3, 4, 32, 32)
+    torch.testing.assert_close(tada(x), plain(x))
+    assert not load_weights(tada, tada.state_dict()).new
 
 
 def test_wrong_weights_are_refused_in_one_line():

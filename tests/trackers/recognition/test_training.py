@@ -17,7 +17,7 @@ from onlinetada import InputError
 from onlinetada.trackers.cli import main
 from onlinetada.trackers.config import load_config
 from onlinetada.trackers.recognition.augment import Augmentation
-from onlinetada.trackers.recognition.comparison import Comparison, result_path, run_comparison, table
+from onlinetada.trackers.recognition.comparison import Comparison, result_path, run_comparison, table, write_page
 from onlinetada.trackers.recognition.data import load_material
 from onlinetada.trackers.recognition.live import recognise
 from onlinetada.trackers.recognition.modelfile import load_model, save_model
@@ -178,6 +178,9 @@ def test_a_comparison_repeats_nothing_and_its_table_comes_from_the_files(tmp_pat
         assert set(result["scores"]) == {"order", "tempo", "direction", "speed"}
         path.write_text(json.dumps({**result, "scores": {"order": value}}))
     assert table(tmp_path / "rows.yaml", tmp_path / "out").splitlines()[-1] == "| a network | 2 | 50.0 ± 35.4 |"
+    write_page(tmp_path / "rows.yaml", tmp_path / "out", tmp_path / "page.md")
+    assert "50.0 ± 35.4" in (tmp_path / "page.md").read_text()
+    assert [json.loads(line)["seed"] for line in (tmp_path / "page.jsonl").read_text().splitlines()] == [0, 1]
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("video_*_rows.yaml")), ids=lambda p: p.stem)
@@ -222,7 +225,7 @@ def test_train_then_recognize(tmp_path, capsys):
     assert main(["recognize", str(frames), "--model", str(weights), "--json", "--every", "2"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["frame"] for line in lines] == [0, 2, 4]
-    assert all(len(line["class"]) == 3 and " " in line["class"][0]["class"] for line in lines)
+    assert all(len(line["label"]) == 3 and " " in line["label"][0]["class"] for line in lines)
     assert main(["recognize", str(frames), "--model", str(weights), "--max-frames", "2", "--top", "1"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
 
@@ -242,7 +245,7 @@ def test_live_predictions_are_those_of_the_clip(tmp_path):
     with torch.no_grad():
         wanted = network(normalised(clip), per_frame=True)[0].softmax(1)
     for prediction, row in zip(said, wanted, strict=True):
-        torch.testing.assert_close(prediction.probabilities["class"], row, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(prediction.probabilities["label"], row, atol=1e-5, rtol=1e-5)
     assert said[3].index == 3 and said[3].timestamp_s == pytest.approx(0.3)
 
 
@@ -256,3 +259,8 @@ def test_what_recognize_cannot_do_is_said_in_one_line(tmp_path, capsys):
         error = capsys.readouterr().err
         assert said in error and error.count("\n") == 1
     assert main(["recognize", "x", "--model", "y", "--top", "0"]) == 2
+    card = json.loads((tmp_path / "m.json").read_text())
+    card["network"]["options"]["depths"] = [2, 1, 1, 1]
+    (tmp_path / "m.json").write_text(json.dumps(card))
+    with pytest.raises(InputError, match="not the network of its card"):
+        load_model(tmp_path / "m.safetensors")
