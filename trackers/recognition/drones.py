@@ -20,7 +20,7 @@ _SMALLEST = 24.0
 
 
 def cut_tracks(
-    root: Path, out: Path, held_out: Sequence[str], *, size: int = 64, context: float = 2.5
+    root: Path, out: Path, held_out: Sequence[str], *, size: int = 64, context: float = 1.6
 ) -> dict[str, int]:
     """Write every clip's track as a folder of pictures, and ``train.csv`` and ``test.csv`` of path and label.
 
