@@ -162,7 +162,7 @@ def test_all_the_names():
 def test_one_step_of_a_network_with_a_temporal_stride_becomes_a_file(tmp_path):
     from onlinetada.export import export_program, load_step
 
-    network, x = small("tadaconvnextv2_t", online=True), clip_for("", 5)
+    network, x = small("tadaconvnextv2_t", online=True, depths=(1,), widths=(8,)), clip_for("", 5)
     exported = load_step(export_program(network, x[:1, :, 0], tmp_path / "step.pt2"))
     state = exported.init_state(batch_size=2)
     with torch.no_grad(), onlinetada.streaming(network, batch_size=2):
