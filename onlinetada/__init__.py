@@ -9,8 +9,10 @@ from onlinetada.layers import (
     OnlineTAdaConv2d,
     OnlineTemporalAvgPool,
     TAdaConv2d,
+    TAdaConv3d,
     TemporalAggregation,
     TemporalAvgPool,
+    TemporalStride,
 )
 from onlinetada.published import load_published, published_state_dict
 from onlinetada.state import StreamState
@@ -24,9 +26,11 @@ __all__ = [
     "OnlineTemporalAvgPool",
     "StreamState",
     "TAdaConv2d",
+    "TAdaConv3d",
     "TemporalAggregation",
     "TemporalAvgPool",
     "TemporalModule",
+    "TemporalStride",
     "__version__",
     "calibrations",
     "clips",

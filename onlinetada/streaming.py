@@ -46,6 +46,8 @@ class TemporalModule(nn.Module):
     """
 
     causal: bool = False
+    phases: int = 1
+    """After temporal strides of product s, a stream is s sequences of every s-th frame, which take turns."""
     _session: _Session | None = None
     _prefix: str = ""
 
@@ -66,9 +68,13 @@ class TemporalModule(nn.Module):
         session = self._session
         if session is not None and session.state is not None:
             return self._in_stream(x, session, prefix=self._prefix)
-        clip = fold_frames(x, 1 if session is None else session.num_frames)
-        y, _ = self.advance(clip, self._fresh(clip))
+        y = self.clip(fold_frames(x, 1 if session is None else session.num_frames))
         return y if x.dim() == 5 else unfold_frames(y)
+
+    def clip(self, x: Tensor) -> Tensor:
+        """Whole clips (B, C, T, H, W). With a temporal stride s, outputs are of frames s - 1, 2s - 1, ... alone."""
+        y, _ = self.advance(x, self._fresh(x))
+        return y
 
     def init_state(
         self,
@@ -104,10 +110,34 @@ class TemporalModule(nn.Module):
         session = _Session(state=state, commit=commit)
         return self._in_stream(frame, session, prefix=""), state
 
-    def _fresh(self, x: Tensor) -> dict[str, Tensor]:
+    def stream_buffers(self, batch_size: int, *, frame_shape: FrameShape = None, **factory: Any) -> dict[str, Tensor]:
+        """Zeroed buffers of whole streams: those of `init_buffers`, one set a phase, and whose turn it is."""
+        own = self.init_buffers(batch_size * self.phases, frame_shape=frame_shape, **factory)
+        if self.phases == 1 or not own:
+            return own
+        turn = torch.zeros(batch_size, dtype=torch.int64, device=factory.get("device"))
+        return {**{n: b.unflatten(0, (batch_size, self.phases)) for n, b in own.items()}, "turn": turn}
+
+    def advance_stream(self, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """`advance` for a stream: every frame goes to the phase whose turn it is."""
+        if "turn" not in buffers:
+            return self.advance(x, buffers)
+        rows, turn = torch.arange(x.shape[0], device=x.device), buffers["turn"]
+        held = {n: b for n, b in buffers.items() if n != "turn"}
+        outputs: list[Tensor] = []
+        for i in range(min(self.phases, x.shape[2])):
+            phase = (turn + i) % self.phases
+            y, new = self.advance(x[:, :, i :: self.phases], {n: b[rows, phase] for n, b in held.items()})
+            held = {n: b.index_put((rows, phase), new[n].to(b.dtype)) for n, b in held.items()}
+            outputs.append(y)
+        turn = (turn + x.shape[2]) % self.phases
+        return _interleave(outputs, x.shape[2]), {**held, "turn": turn}
+
+    def _fresh(self, x: Tensor, *, stream: bool = False) -> dict[str, Tensor]:
         like = next(self.parameters(), x)
         shape = (x.shape[1], x.shape[3], x.shape[4])
-        return self.init_buffers(x.shape[0], frame_shape=shape, device=x.device, dtype=like.dtype)
+        make = self.stream_buffers if stream else self.init_buffers
+        return make(x.shape[0], frame_shape=shape, device=x.device, dtype=like.dtype)
 
     def _in_stream(self, x: Tensor, session: _Session, *, prefix: str) -> Tensor:
         if not self.causal:
@@ -121,7 +151,7 @@ class TemporalModule(nn.Module):
             session.called.add(prefix)
         clip = x.unsqueeze(2) if x.dim() == 4 else x
         dot = f"{prefix}." if prefix else ""
-        y, new = self.advance(clip, self._read(clip, session, dot))
+        y, new = self.advance_stream(clip, self._read(clip, session, dot))
         self._write(new, session, dot)
         return y if x.dim() == 5 else y.squeeze(2)
 
@@ -133,9 +163,9 @@ class TemporalModule(nn.Module):
         if x.device != state.device:
             raise InputError(f"the frame is on {x.device}, the state on {state.device}: use state.to(device)")
         buffers = {}
-        for name, fresh in self._fresh(x).items():
+        for name, fresh in self._fresh(x, stream=True).items():
             held = state.buffers.get(dot + name)
-            if held is None and name in self.init_buffers(1):
+            if held is None and name in self.stream_buffers(1):
                 raise InputError(f"the state has no {dot + name!r}: it is of another module, begin a new one")
             if held is None:  # depends on the frame size, so it is made by the first frame
                 held = state.buffers[dot + name] = fresh
@@ -189,7 +219,7 @@ def init_state(
     factory: dict[str, Any] = {"device": device or like.device, "dtype": dtype or like.dtype}
     buffers: dict[str, Tensor] = {}
     for name, module in _causal_modules(model).items():
-        own = module.init_buffers(batch_size, frame_shape=frame_shape, **factory)
+        own = module.stream_buffers(batch_size, frame_shape=frame_shape, **factory)
         buffers.update({f"{name}.{n}" if name else n: b for n, b in own.items()})
     return StreamState.of(buffers, batch_size, factory["device"])
 
@@ -285,6 +315,13 @@ def _causal_modules(model: nn.Module) -> dict[str, TemporalModule]:
         if not module.causal:
             raise InputError(_not_causal(name, module))
     return modules
+
+
+def _interleave(parts: list[Tensor], num_frames: int) -> Tensor:
+    """Frames i, i + s, ... of part i, back in order."""
+    if len(parts) == 1 or num_frames == len(parts):
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 2)
+    return torch.stack([parts[t % len(parts)][:, :, t // len(parts)] for t in range(num_frames)], 2)
 
 
 def _not_causal(name: str, module: nn.Module) -> str:

@@ -25,6 +25,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "export": (_COMMANDS + "export", "write one step of a model as ONNX or torch.export"),
     "data": (_COMMANDS + "data", "check and pack training material"),
     "train": (_COMMANDS + "train", "train a tracker"),
+    "recognize": (_COMMANDS + "recognize", "print the running prediction of a video network"),
+    "train-video": (_COMMANDS + "train_video", "train and test a video network"),
 }
 
 

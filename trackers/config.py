@@ -97,6 +97,10 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         return _convert(next(a for a in arguments if a is not type(None)), value, where)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where} must be a mapping, not {_say(value)}")
+        return dict(value)
     if origin is tuple:
         if not isinstance(value, list):
             raise InputError(f"{where} must be a list, not {_say(value)}")

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from onlinetada.calibrations.attention import AttentionCalibration
+from onlinetada.calibrations.attentive import AttentiveRouteFunction, CausalAttentiveRouteFunction
 from onlinetada.calibrations.base import Calibration, FactorHead, Factors
 from onlinetada.calibrations.online import CausalRouteFunction, OnlineCalibration
 from onlinetada.calibrations.route import GlobalFactors, LearnedFactors, RouteFunction
@@ -24,6 +25,8 @@ CALIBRATIONS: dict[str, CalibrationFactory] = {
     "online": OnlineCalibration,
     "causal_route": CausalRouteFunction,
     "attention": AttentionCalibration,
+    "route_v2": AttentiveRouteFunction,
+    "causal_route_v2": CausalAttentiveRouteFunction,
 }
 
 
@@ -56,8 +59,10 @@ def build_calibration(
 __all__ = [
     "CALIBRATIONS",
     "AttentionCalibration",
+    "AttentiveRouteFunction",
     "Calibration",
     "CalibrationFactory",
+    "CausalAttentiveRouteFunction",
     "CausalRouteFunction",
     "FactorHead",
     "Factors",

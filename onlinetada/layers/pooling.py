@@ -25,7 +25,11 @@ class TemporalAvgPool(TemporalModule):
 
     def advance(self, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, C, T, H, W) -> the same shape."""
-        return F.avg_pool3d(x, (self.window, 1, 1), 1, (self.window // 2, 0, 0)), {}
+        total = x.clone()  # in the memory order of x, which a pooling operator would lose
+        for lag in range(1, min(self.window // 2, x.shape[2] - 1) + 1):
+            total[:, :, lag:] += x[:, :, :-lag]
+            total[:, :, :-lag] += x[:, :, lag:]
+        return total / self.window, {}
 
 
 class OnlineTemporalAvgPool(TemporalModule):
@@ -46,8 +50,10 @@ class OnlineTemporalAvgPool(TemporalModule):
     def advance(self, x: Tensor, buffers: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, C, T, H, W) -> the same shape."""
         frames = with_past(x, buffers["past"].to(x.dtype), buffers["seen"])
-        y = F.avg_pool3d(frames, (self.window, 1, 1), 1)
-        return y, {"past": last(frames, self.window - 1), "seen": buffers["seen"] + x.shape[2]}
+        total = frames[:, :, : x.shape[2]]
+        for lag in range(1, self.window):
+            total = total + frames[:, :, lag : lag + x.shape[2]]
+        return total / self.window, {"past": last(frames, self.window - 1), "seen": buffers["seen"] + x.shape[2]}
 
 
 class TemporalAggregation(nn.Module):
@@ -79,15 +85,16 @@ class TemporalAggregation(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         """(B, C, T, H, W) or frames (N, C, H, W); the same shape."""
-        out = _by_frame(self.norm, y) + _by_frame(self.pool_norm, self.pool(y))
+        out = by_frame(self.norm, y) + by_frame(self.pool_norm, self.pool(y))
         return F.relu(out) if self.activation else out
 
 
-def _by_frame(norm: nn.Module, x: Tensor) -> Tensor:
-    if x.dim() == 4:
-        out: Tensor = norm(x)
+def by_frame(layer: nn.Module, x: Tensor) -> Tensor:
+    """Run an image layer on every frame of (B, C, T, H, W), or on frames (N, C, H, W); temporal layers see the clip."""
+    if x.dim() == 4 or isinstance(layer, TemporalModule | nn.Conv3d):
+        out: Tensor = layer(x)
         return out
-    return fold_frames(norm(unfold_frames(x)), x.shape[2])
+    return fold_frames(layer(unfold_frames(x)), x.shape[2])
 
 
 def frame_buffers(batch_size: int, kept: int, frame_shape: FrameShape, factory: Mapping[str, Any]) -> dict[str, Tensor]:

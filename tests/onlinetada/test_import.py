@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-FORBIDDEN = ("cv2", "got10k", "shapely", "yaml", "onnx", "onnxruntime", "matplotlib")
+FORBIDDEN = ("cv2", "got10k", "shapely", "yaml", "onnx", "onnxruntime", "matplotlib", "kornia")
 
 
 def test_importing_the_library_needs_torch_and_numpy_alone():
@@ -15,7 +15,7 @@ def test_importing_the_library_needs_torch_and_numpy_alone():
         "    def find_spec(self, name, path=None, target=None):\n"
         f"        if name.split('.')[0] in {FORBIDDEN}: raise ImportError(name)\n"
         "sys.meta_path.insert(0, Refuse())\n"
-        "import onlinetada, onlinetada.export, onlinetada.compat\n"
+        "import onlinetada, onlinetada.export, onlinetada.compat, onlinetada.video\n"
         "print(onlinetada.__version__)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
     args.config = find_config(args.config)
     recipe = load_recipe(args.config)
-    _check_device(args.device)
+    check_device(args.device)
     held_out, compare = _clips_to_track(args.config.parent / recipe.material, args.root) if args.root else ([], [])
     with team(args.device) as (processes, device):
         trainer = _new_trainer(args, recipe, processes, device)
@@ -111,7 +111,8 @@ def _clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[Hel
     return held_out, held_out_clips(about.compare, root)
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Refuse a GPU that is not there."""
     import torch
 
     from onlinetada.errors import InputError
