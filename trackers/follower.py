@@ -31,6 +31,4 @@ def build_follower(
         return SeparateTrackers(lambda: build_opencv_tracker(model, weights=weights))
     from onlinetada.trackers.build import build_multi_tracker
 
-    return build_multi_tracker(
-        model, weights=weights, device=device, quirks=quirks, runtime=runtime, dtype=dtype
-    )
+    return build_multi_tracker(model, weights=weights, device=device, quirks=quirks, runtime=runtime, dtype=dtype)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from onlinetada.errors import InputError
 from onlinetada.calibrations.base import FactorHead
+from onlinetada.errors import InputError
 from onlinetada.layers import OnlineTAdaConv2d
 from onlinetada.state import StreamState
 from onlinetada.streaming import clips, init_state, step
@@ -205,9 +205,7 @@ class CompactHead(nn.Module):
         calibrated: whether the fusing convolution is calibrated frame by frame.
     """
 
-    def __init__(
-        self, in_channels: int, channels: int, *, learns: bool = True, calibrated: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, channels: int, *, learns: bool = True, calibrated: bool = False) -> None:
         super().__init__()
         self.channels, self.learns = channels, learns
         self.neck = nn.Conv2d(in_channels, channels, 1)

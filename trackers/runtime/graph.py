@@ -19,7 +19,7 @@ _EXAMPLE_ROWS = 2  # a batch of one would be taken as fixed
 
 
 class TrackStep(nn.Module):
-    """``network.step`` as (search, *buffers) -> (boxes, scores, what else there is of candidates, *buffers that it writes).
+    """``network.step`` as (search, *buffers) -> (boxes, scores, other candidates there are, *buffers that it writes).
 
     The search regions come as the bytes of the crops, (B, R, R, 3), so that nothing is converted outside. Frozen rows
     are the caller's business.

@@ -92,7 +92,9 @@ class FixedBatch:
 
     def _eager(self) -> None:
         warp, fill = self._numbers[:, 3:8].float(), self._numbers[:, 8:11].float()
-        self._answer, self._features = self._step(self._pixels, self._where, warp, fill, self._numbers[:, :3], self.state)
+        self._answer, self._features = self._step(
+            self._pixels, self._where, warp, fill, self._numbers[:, :3], self.state
+        )
 
     def _captured(self) -> Callable[[], None] | None:
         """The step as a graph, compared once with the same step run eagerly; None, with a warning, if it is no good."""
