@@ -23,6 +23,6 @@ export MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=4000000000 # lar
 
 again=()
 [ -d "$out/run/checkpoint" ] && again=(--resume)
-onlinetada train "$recipe" --data "$out/packed" --root "$data" --out "$out/run" "${again[@]}" "${@:5}"
+onlinetada train "$recipe" --data "$out/packed" --root "$data" --out "$out/run" ${again[@]+"${again[@]}"} "${@:5}"
 
 python3 "$here/tools/ship_weights.py" "$out/run/${name:-compact}.safetensors" ${into:+--into "$into"}
