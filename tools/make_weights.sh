@@ -28,7 +28,7 @@ for recipe in "${parts[@]}"; do
     run=$out/$(basename "$recipe" .yaml) name=$(sed -n 's/^name: *//p' "$recipe") more=()
     [ -d "$run/checkpoint" ] && more=(--resume)
     [ -n "$weights" ] && more+=(--initial "$weights")
-    onlinetada train "$recipe" --data "$out/packed" --root "$data" --out "$run" "${more[@]}" "${@:5}"
+    onlinetada train "$recipe" --data "$out/packed" --root "$data" --out "$run" ${more[@]+"${more[@]}"} "${@:5}"
     weights=$run/${name:-compact}.safetensors
 done
 

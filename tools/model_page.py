@@ -17,7 +17,7 @@ Written by `python tools/model_page.py` from the cards beside the weights, which
 whole. `tctrack` and `tctrackpp` ship without weights: give a published file with `--weights`.
 """
 
-FAILURES = """The validation tracks that go worst, on the frame on which each is lost: truth green, the tracker's box
+FAILURES = """Validation tracks that go badly, on the frame on which each is lost: truth green, the tracker's box
 yellow. Thermal pictures are HIT-UAV's (CC BY 4.0), about a second apart; those named `V_` and `IR_` are from the drone
 detection data set. Drawn by `tools/failures.py`."""
 

@@ -99,7 +99,7 @@ def check_raw(folder: Path, data_format: str) -> Report:
             read.add(number)
             report.add(f"{clip.name}, frame {number}", image, boxes.get(number, []))
         report.faults += [f"{clip.name}: {line}" for line in _missing(numbers, read)]
-        report.faults += [f"{path}: cut off" for path in clip.files if _is_cut_off(path)]
+        report.faults += [f"{p}: cut off" for i, p in enumerate(clip.files) if i in read and _is_cut_off(p)]
     report.faults += broken.found or []
     if not report.pictures and not report.faults:
         report.faults.append(f"{folder}: nothing that the format {data_format!r} reads")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -147,10 +147,12 @@ class Trainer:
                     report(self._progress(sums / (done - logged), (now - mark) / (done - logged)))
                     sums, logged, mark = torch.zeros_like(sums), done, now
                 if done % pace.checkpoint_every == 0:
+                    self._require_finite(sums.tolist())
                     self.save()
                     at_checkpoint(done)
                 if pace.validate_every and done % pace.validate_every == 0 and done < pace.iterations:
                     at_validation(done)
+        self._require_finite(sums.tolist())
         self.save()
 
     def _out_of_time(self, spent_s: float, max_s: float) -> bool:
@@ -226,11 +228,7 @@ class Trainer:
 
     def _progress(self, means: Tensor, seconds: float) -> Progress:
         *parts, norm = means.tolist()
-        if not all(math.isfinite(value) for value in (*parts, norm)):
-            raise InputError(
-                f"the loss is no longer finite at iteration {self.iteration}; go on from the latest checkpoint with a "
-                "lower learning rate"
-            )
+        self._require_finite([*parts, norm])
         frames = self._frames_a_step()
         rates = {group["name"]: float(group["lr"]) for group in self.optimiser.param_groups}
         return Progress(
@@ -244,3 +242,11 @@ class Trainer:
             elapsed_s=self.elapsed_s,
             remaining_s=(self.job.pace.iterations - self.iteration) * seconds,
         )
+
+    def _require_finite(self, values: Sequence[float]) -> None:
+        """Weights that came of something else must not take the place of the latest checkpoint."""
+        if not all(math.isfinite(value) for value in values):
+            raise InputError(
+                f"the loss is no longer finite at iteration {self.iteration}; go on from the latest checkpoint with a "
+                "lower learning rate"
+            )

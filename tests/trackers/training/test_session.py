@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -101,14 +102,12 @@ def test_a_loss_that_is_no_number_ends_the_training_and_leaves_the_checkpoint(ba
     before = (trainer.checkpoint / "meta.json").read_text()
     with torch.no_grad():
         trainer.network.head.log_ridge.fill_(float("nan"))
-    with pytest.raises(InputError, match="no longer finite at iteration 4"):
+    with pytest.raises(InputError, match="no longer finite at iteration 3"):
         trainer.run(report=lambda progress: None)
     assert (trainer.checkpoint / "meta.json").read_text() == before
 
 
 def test_weights_carry_their_licence_and_the_card_their_hash(bank: Bank, tmp_path: Path) -> None:
-    import hashlib
-
     from safetensors import safe_open
 
     trainer = Trainer(RECIPE, bank, tmp_path)

@@ -250,7 +250,7 @@ def test_a_handful_of_samples_is_learnt_by_heart(bank: Bank, tmp_path: Path) -> 
 
     # a backbone that stays as it is costs no backward pass
     schedule = ScheduleOptions(warm_up_epochs=4, end_rate=0.01, backbone_epoch=99)
-    recipe = dataclasses.replace(SMALL, epochs=24, stages=(Stage(0, 1),), schedule=schedule)
+    recipe = dataclasses.replace(SMALL, epochs=20, stages=(Stage(0, 1),), schedule=schedule)
     log: list[Progress] = []
     Trainer(ByHeart(recipe, pretrained=True), bank, tmp_path).run(report=log.append)
     first, last = ({k: np.mean([p.parts[k] for p in part]) for k in log[0].parts} for part in (log[:5], log[-5:]))
@@ -265,7 +265,7 @@ def test_whole_training_from_the_command_line(bank: Bank, packed: Path, raw: Pat
     )
     (tmp_path / "tiny.yaml").write_text(
         "model: tctrackpp\nepochs: 2\nepoch_samples: 1\nmaterial: material.yaml\nsampling: {samples: 1}\n"
-        "schedule: {warm_up_epochs: 1}\ncheckpoint_every: 1\nvalidate_every: 1\nquirks: trained\n"
+        "schedule: {warm_up_epochs: 1}\ncheckpoint_every: 1\nquirks: trained\n"
         "stages: [{epoch: 0, earlier: 1}]\n"
     )
     out = tmp_path / "run"
@@ -274,7 +274,7 @@ def test_whole_training_from_the_command_line(bank: Bank, packed: Path, raw: Pat
     card = json.loads((out / "tctrackpp.json").read_text())
     assert card["model"] == "tctrackpp" and card["network"] == {"quirks": "trained"}
     assert card["validation"]["scores"]["all"]["tracks"] == 1
-    assert (out / "sheets/000001.png").exists() and len((out / "validation.jsonl").read_text().splitlines()) == 1
+    assert (out / "sheets/000001.png").exists()
     for shard in (out / "checkpoint").glob("*.safetensors"):
         assert shard.stat().st_size <= 16.1e6
 
@@ -282,4 +282,3 @@ def test_whole_training_from_the_command_line(bank: Bank, packed: Path, raw: Pat
 
     engine = build_engine("tctrackpp", weights=out / "tctrackpp.safetensors", device="cpu")
     assert engine.network.grader.transformer.encoder.layers[0].reread, "the card says how it was trained"
-    build_engine("tctrackpp", weights=out / "best/tctrackpp.safetensors", device="cpu")
