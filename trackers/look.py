@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -21,6 +22,8 @@ from onlinetada.trackers.pose import Pose, moved
 from onlinetada.trackers.result import Image
 
 Floats = npt.NDArray[np.float64]
+
+_SHARED_CROPS = 8  # fewer are not worth starting threads for
 
 
 @dataclass(frozen=True)
@@ -88,13 +91,24 @@ class Looker:
 
     def look(self, plans: Sequence[Plan], state: StreamState, *, commit: bool = True) -> list[Look]:
         """Look at one place a row of ``state``, which is written in place unless ``commit`` is false."""
-        size = self.network.geometry.search_size
-        cut = [self.crop(plan.picture, plan.region, size, plan.fill) for plan in plans]
+        cut = self._cut(plans)
         flat = np.array([is_flat for _, is_flat in cut])
         if commit:
             state.freeze(torch.from_numpy(flat).to(state.device))
         candidates, _ = self.network.step(self.tensor([crop for crop, _ in cut]), state, commit=commit)
         return self.decide(plans, candidates, flat)
+
+    def _cut(self, plans: Sequence[Plan]) -> list[tuple[Image, bool]]:
+        """The crops of all plans; many are shared out among threads, which OpenCV lets run at once."""
+        size, threads = self.network.geometry.search_size, torch.get_num_threads()
+
+        def cut(plan: Plan) -> tuple[Image, bool]:
+            return self.crop(plan.picture, plan.region, size, plan.fill)
+
+        if threads == 1 or len(plans) < _SHARED_CROPS:
+            return [cut(plan) for plan in plans]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(cut, plans))
 
     def decide(self, plans: Sequence[Plan], candidates: Candidates, flat: npt.NDArray[np.bool_]) -> list[Look]:
         """The best candidate of every place; ``flat``: (B,) whether its crop shows nothing."""
