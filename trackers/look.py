@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from onlinetada.state import StreamState
 from onlinetada.trackers.confidence import measure_signals
-from onlinetada.trackers.crop import Region, crop_square
+from onlinetada.trackers.crop import Region, crop_square, whole_region
 from onlinetada.trackers.decide import choose, cosine_window
 from onlinetada.trackers.models.network import Candidates, TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
@@ -91,12 +91,20 @@ class Looker:
 
     def look(self, plans: Sequence[Plan], state: StreamState, *, commit: bool = True) -> list[Look]:
         """Look at one place a row of ``state``, which is written in place unless ``commit`` is false."""
+        plans = self.placed(plans)
         cut = self._cut(plans)
         flat = np.array([is_flat for _, is_flat in cut])
         if commit:
             state.freeze(torch.from_numpy(flat).to(state.device))
         candidates, _ = self.network.step(self.tensor([crop for crop, _ in cut]), state, commit=commit)
         return self.decide(plans, candidates, flat)
+
+    def placed(self, plans: Sequence[Plan]) -> list[Plan]:
+        """The plans with regions of whole pixels, where the network's crops have no such rule of their own."""
+        geometry = self.network.geometry
+        if geometry.crop == "integer":
+            return list(plans)
+        return [replace(plan, region=whole_region(plan.region, geometry.search_size)) for plan in plans]
 
     def _cut(self, plans: Sequence[Plan]) -> list[tuple[Image, bool]]:
         """The crops of all plans; many are shared out among threads, which OpenCV lets run at once."""

@@ -30,6 +30,7 @@ class FixedBatch:
 
     Attributes:
         graphed: whether it runs as a CUDA graph.
+        run: the step on what was copied in last, nothing copied back.
     """
 
     def __init__(self, step: DeviceStep, state: StreamState, rows: int, *, capture: bool) -> None:
@@ -46,11 +47,11 @@ class FixedBatch:
             t.to(device, copy=True) for t in (self._host_pixels, self._host_where, self._host_rows)
         )
         self._answer = torch.zeros(0)
-        self._run: Callable[[], None] = self._eager
+        self.run: Callable[[], None] = self._eager
         replay = self._captured() if capture else None
         self.graphed = replay is not None
         if replay is not None:
-            self._run = replay
+            self.run = replay
 
     def __call__(self, packed: Packed, rows: Floats, state: StreamState, *, commit: bool) -> Floats:
         """Look with the first rows; the others repeat the first.
@@ -69,7 +70,7 @@ class FixedBatch:
         own = [self.state[name][:count] for name in names]
         torch._foreach_copy_(own, [state[name] for name in names])
         self.state.frozen[:count].copy_(state.frozen)
-        self._run()
+        self.run()
         if commit:
             torch._foreach_copy_([state[name] for name in names], own)
         return np.asarray(self._answer[:count].cpu().numpy())

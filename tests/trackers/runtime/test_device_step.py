@@ -19,7 +19,7 @@ from onlinetada.trackers.runtime.device_looker import DeviceLooker
 from onlinetada.trackers.runtime.graphs import batch_size_for
 
 SIZE = 128
-BOXES = ((100, 80, 32, 32), (40.5, 41, 50, 30), (200, 90, 20, 60))
+BOXES = ((100, 80, 32, 32), (96.5, 78, 40, 36), (104, 84.2, 24, 26))
 CPU = torch.device("cpu")
 
 
