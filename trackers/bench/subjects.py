@@ -48,7 +48,7 @@ def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]
         engine.add(footage.frames[0], _shifted(footage.box, row))
     assert engine.state is not None  # noqa: S101 - for the type checker; rows were added
     looker, state = engine.looker, engine.state.clone()
-    plans = [target.plan(footage.frames[1]) for target in engine.targets.values()]
+    plans = looker.placed([target.plan(footage.frames[1]) for target in engine.targets.values()])
     size = looker.network.geometry.search_size
 
     def crop() -> Any:
