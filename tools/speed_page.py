@@ -120,14 +120,19 @@ def agreement() -> str:
     return f"## Fast paths against the plain one\n\n{said}\n\n{table(rows, columns)}"
 
 
-def main() -> None:
-    """Write the page."""
+def page() -> str:
+    """The page's text."""
     parts = [HEAD, "## Measured"]
     parts += [section(RESULTS / name, *about) for name, about in RUNS.items() if (RESULTS / name).is_dir()]
     if (RESULTS / "fast_paths.json").is_file():
         parts.append(agreement())
     parts.append(NOT_RUN)
-    (ROOT / "docs" / "speed.md").write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def main() -> None:
+    """Write the page."""
+    (ROOT / "docs" / "speed.md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]
     if isinstance(looker, DeviceLooker):
         with torch.inference_mode():
             looker.look(plans, state)
-        forms["whole step"] = looker.steps.sizes[batch_size_for(batch)].run
+        forms["whole step"] = torch.inference_mode()(looker.steps.sizes[batch_size_for(batch)].run)
     return forms
 
 

@@ -41,7 +41,7 @@ class FixedBatch:
         room = rows * room_px(size)
         pinned = device.type == "cuda"
         self._host_pixels = torch.zeros(room, 3, dtype=torch.uint8, pin_memory=pinned)
-        self._host_rows = torch.zeros(rows, 3 + 5 + 3 + 3, dtype=torch.float64, pin_memory=pinned)
+        self._host_rows = torch.zeros(rows, 3 + 5 + 3, dtype=torch.float64, pin_memory=pinned)
         self._host_where = torch.ones(rows, 3, dtype=torch.int64, pin_memory=pinned)
         self._pixels, self._where, self._numbers = (
             t.to(device, copy=True) for t in (self._host_pixels, self._host_where, self._host_rows)
@@ -76,10 +76,9 @@ class FixedBatch:
         return np.asarray(self._answer[:count].cpu().numpy())
 
     def _load(self, packed: Packed, rows: Floats) -> None:
-        count, used = len(rows), len(packed.pixels)
-        self._host_pixels[:used] = torch.from_numpy(packed.pixels)
-        both = np.concatenate([rows, packed.warp, packed.fill, np.zeros((count, 3))], 1)
-        self._host_rows[:count] = torch.from_numpy(both)
+        count, used = len(rows), sum(map(len, packed.parts))
+        np.concatenate(packed.parts, out=self._host_pixels.numpy()[:used])
+        self._host_rows[:count] = torch.from_numpy(np.concatenate([rows, packed.warp, packed.fill], 1))
         self._host_rows[count:] = self._host_rows[0]
         self._host_where[:count] = torch.from_numpy(packed.where)
         self._host_where[count:] = self._host_where[0]

@@ -35,7 +35,8 @@ def picture(width: int = 640, height: int = 480) -> np.ndarray:
 def on_device(image: np.ndarray, regions: list[Region], kind: Any) -> np.ndarray:
     fill = np.array([100.0, 120, 140])
     packed = pack([source_for(image, r, SIZE, fill, kind) for r in regions], [fill] * len(regions))
-    tensors = [torch.from_numpy(a) for a in (packed.pixels, packed.where, packed.warp, packed.fill)]
+    pixels = np.concatenate(packed.parts)
+    tensors = [torch.from_numpy(a) for a in (pixels, packed.where, packed.warp, packed.fill)]
     crops = sample(tensors[0], tensors[1], tensors[2], tensors[3], SIZE)
     return crops.permute(0, 2, 3, 1).numpy()
 
