@@ -173,6 +173,10 @@ def test_bad_requests_are_refused_in_one_line(files: Path, tmp_path: Path, capsy
         build_tracker("compact", runtime="tensorrt")
     with pytest.raises(InputError, match="dtype must be one of"):
         build_tracker("compact", dtype="int4")
+    with pytest.raises(InputError, match="leave it out"):
+        build_tracker("compact", weights=files / "step" / "fast.onnx", dtype="bf16", device="cpu")
+    with pytest.raises(InputError, match="exported with quirks none"):
+        build_tracker("compact", weights=files / "step" / "fast.onnx", quirks="trained", device="cpu")
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
     (tmp_path / "broken.safetensors").write_bytes((files / "mine.safetensors").read_bytes())
     (tmp_path / "broken.json").write_text((files / "mine.json").read_text())
