@@ -59,7 +59,8 @@ batch sizes 1, 2, 4 and so on; each is compared once with the same step run plai
 differ or nothing can be captured. `--runtime torch` switches both off.
 
 `--dtype bf16` lets the backbone compute in bfloat16, in torch; heads and decoding stay float32. It pays where the
-processor has bfloat16 instructions (`avx512_bf16`, AMX) and on GPUs. `--threads` sets the threads of torch, OpenCV and
+processor has bfloat16 instructions (`avx512_bf16`, AMX) and on GPUs. There, float32 is what PyTorch makes of it:
+convolutions in TF32. `--threads` sets the threads of torch, OpenCV and
 ONNX Runtime. Of several targets, each is one thread's from beginning to end.
 
 The step that ships is int8 where that pays: the backbone's convolutions after its first block, scaled by what

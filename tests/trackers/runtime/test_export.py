@@ -204,6 +204,22 @@ def test_a_row_alone_and_among_others(files: Path, scene: Any) -> None:
         assert np.allclose(alone.update({only: scene.frame(103, 82)})[only].box_xywh, both[key].box_xywh, atol=1e-3)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_side_by_side_are_the_rows(files: Path, threads: int) -> None:
+    engine = build_multi_tracker("compact", weights=files / "step" / "fast.onnx", device="cpu").engine
+    network, before = engine.network, torch.get_num_threads()
+    assert isinstance(network, OnnxNetwork)
+    state, search = begun(network, 5), crops(network, 5)
+    torch.set_num_threads(threads)
+    try:
+        together, _ = network.step(search, state)
+        for row in range(5):
+            alone, _ = network.step(search[row : row + 1], state.select([row]))
+            torch.testing.assert_close(together.boxes[row], alone.boxes[0], atol=1e-4, rtol=1e-5)
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_the_shipped_step_is_of_the_shipped_weights() -> None:
     weights, step = WEIGHTS_FOLDER / "compact.safetensors", WEIGHTS_FOLDER / "compact.onnx"
     if not step.is_file():
