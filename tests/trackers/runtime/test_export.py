@@ -16,9 +16,9 @@ from onlinetada.trackers import build_multi_tracker, build_tracker
 from onlinetada.trackers.assemble import prepared
 from onlinetada.trackers.cli import main
 from onlinetada.trackers.engine import Engine
+from onlinetada.trackers.models.alexnet import _correlation_by_taps, depthwise_correlation
 from onlinetada.trackers.models.compact import CompactNetwork, CompactOptions
 from onlinetada.trackers.models.registry import WEIGHTS_FOLDER
-from onlinetada.trackers.models.tctrack import TCTrack
 from onlinetada.trackers.runtime.export import file_sha256, write_onnx, write_program
 from onlinetada.trackers.runtime.graph import TrackStep
 from onlinetada.trackers.runtime.session import OnnxNetwork
@@ -76,13 +76,6 @@ def test_onnx_runtime_gives_the_networks_numbers(tmp_path: Path, calibration: st
                 torch.testing.assert_close(other[name], state[name], atol=1e-4, rtol=1e-4)
 
 
-def test_the_file_holds_nothing_of_the_machine_that_wrote_it(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    data = write_onnx(small(), tmp_path / "step.onnx", facts={}).read_bytes()
-    assert b".py" not in data
-    assert str(Path(__file__).parents[3]).encode() not in data
-
-
 def test_torch_export_takes_other_batches(tmp_path: Path) -> None:
     network = small("online")
     path = write_program(network, tmp_path / "step.pt2", facts={})
@@ -95,21 +88,11 @@ def test_torch_export_takes_other_batches(tmp_path: Path) -> None:
     torch.testing.assert_close(out[0], wanted.boxes, atol=2e-3, rtol=1e-4)
 
 
-@pytest.mark.slow
-def test_tctrack_is_exported_too(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
+def test_the_correlation_that_is_exported_is_the_correlation() -> None:
     torch.manual_seed(0)
-    network = prepared(TCTrack(), torch.device("cpu"))
-    exported = OnnxNetwork(network, write_onnx(network, tmp_path / "step.onnx", facts={}))
-    state = begun(network, 2)
-    other, search = state.clone(), crops(network, 2)
-    with torch.no_grad():
-        wanted, _ = network.step(search.float(), state)
-        given, _ = exported.step(search, other)
-    torch.testing.assert_close(given.scores, wanted.scores, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(given.boxes, wanted.boxes, atol=0.05, rtol=1e-3)
-    for name in state.buffers:
-        torch.testing.assert_close(other[name], state[name], atol=1e-3, rtol=1e-3)
+    search, template = torch.randn(3, 8, 2, 12, 13), torch.randn(3, 8, 5, 6)
+    wanted = depthwise_correlation(search, template)
+    torch.testing.assert_close(_correlation_by_taps(search, template), wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +107,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["export", "compact", "--format", "onnx", "--weights", str(folder / "mine.safetensors")]
     assert main([*words, "--out", str(folder / "step" / "fast.onnx")]) == 0
     return folder
+
+
+def test_the_file_holds_nothing_of_the_machine_that_wrote_it(files: Path) -> None:
+    data = (files / "step" / "fast.onnx").read_bytes()
+    assert b".py" not in data
+    assert str(Path(__file__).parents[3]).encode() not in data
 
 
 def test_the_exported_file_is_a_models_weights(files: Path, scene: Any) -> None:
