@@ -77,10 +77,14 @@ def in_lockstep(engine: Engine, runs: list[Run]) -> tuple[float, float]:
         given = {key: run.frames[index] for key, run in zip(keys, runs, strict=True) if index < len(run.frames)}
         answers.append(engine.update(given))
     seconds = perf_counter() - began_s
-    worst = max(
-        float(np.abs(np.subtract(answers[i][key].box_xywh, box)).max())
-        for key, run in zip(keys, runs, strict=True)
-        for i, box in enumerate(run.boxes)
+    worst = (
+        max(
+            float(np.abs(np.subtract(answers[i][key].box_xywh, box)).max())
+            for key, run in zip(keys, runs, strict=True)
+            for i, box in enumerate(run.boxes)
+        )
+        if runs[0].boxes
+        else 0.0
     )
     return seconds, worst
 
