@@ -19,6 +19,7 @@ from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.models.alexnet import _correlation_by_taps, depthwise_correlation
 from onlinetada.trackers.models.compact import CompactNetwork, CompactOptions
 from onlinetada.trackers.models.registry import WEIGHTS_FOLDER
+from onlinetada.trackers.runtime import choose
 from onlinetada.trackers.runtime.export import file_sha256, write_onnx, write_program
 from onlinetada.trackers.runtime.graph import TrackStep
 from onlinetada.trackers.runtime.session import OnnxNetwork
@@ -135,6 +136,14 @@ def test_a_step_beside_the_weights_is_used_by_itself(files: Path) -> None:
     assert isinstance(plain.network, CompactNetwork)
     half = build_multi_tracker("compact", weights=weights, device="cpu", dtype="bf16").engine
     assert isinstance(half.network, CompactNetwork)
+
+
+def test_without_onnx_runtime_torch_computes(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "onnxruntime_problem", lambda: "onnxruntime is not installed")
+    weights = files / "step" / "fast.safetensors"
+    assert isinstance(build_multi_tracker("compact", weights=weights, device="cpu").engine.network, CompactNetwork)
+    with pytest.raises(InputError, match="not installed"):
+        build_tracker("compact", weights=weights, device="cpu", runtime="onnxruntime")
 
 
 def test_a_step_of_other_weights_is_not_used(files: Path, tmp_path: Path) -> None:
