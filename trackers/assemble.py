@@ -46,11 +46,11 @@ def build_engine(
     config = with_changes(config, {k: v for k, v in given.items() if v is not None}, source="inference options")
     where = torch_device(device)
     network = load_network(spec, path, card, quirks=quirks)
-    usual = quirks == "none" and checked_dtype(dtype) == "float32"
+    checked_dtype(dtype)
     ready = prepared(network, where, exact=quirks == "published")
     if dtype == "bf16":
         ready = backbone_in_bfloat16(ready)
-    ready = with_runtime(ready, given_path, where, wanted, usual=usual)
+    ready = with_runtime(ready, given_path, where, wanted, quirks=quirks, dtype=dtype)
     on_device = where.type == "cuda" and wanted == "auto" and quirks != "published"
     return Engine(ready, config, device=where, looker=DeviceLooker(ready, config, where) if on_device else None)
 

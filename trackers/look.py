@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import cast
 
 import cv2
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from onlinetada.state import StreamState
 from onlinetada.trackers.confidence import measure_signals
-from onlinetada.trackers.crop import Region, crop_square
+from onlinetada.trackers.crop import Region, crop_square, whole_region
 from onlinetada.trackers.decide import choose, cosine_window
 from onlinetada.trackers.models.network import Candidates, LearningNetwork, TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
@@ -22,6 +23,8 @@ from onlinetada.trackers.pose import Pose, moved
 from onlinetada.trackers.result import Image
 
 Floats = npt.NDArray[np.float64]
+
+_SHARED_CROPS = 8  # fewer are not worth starting threads for
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,8 @@ class Looker:
 
     def look(self, plans: Sequence[Plan], state: StreamState, *, commit: bool = True) -> list[Look]:
         """Look at one place a row of ``state``, which is written in place unless ``commit`` is false."""
-        size = self.network.geometry.search_size
-        cut = [self.crop(plan.picture, plan.region, size, plan.fill) for plan in plans]
+        plans = self.placed(plans)
+        cut = self._cut(plans)
         flat = np.array([is_flat for _, is_flat in cut])
         if commit:
             state.freeze(torch.from_numpy(flat).to(state.device))
@@ -106,6 +109,25 @@ class Looker:
             believed = np.stack([self._believed(plan, look) for plan, look in zip(plans, looks, strict=True)])
             boxes = torch.from_numpy(believed).to(self.device, torch.float32)
             cast(LearningNetwork, self.network).learn(features, boxes, state)
+
+    def placed(self, plans: Sequence[Plan]) -> list[Plan]:
+        """The plans with regions of whole pixels, where the network's crops have no such rule of their own."""
+        geometry = self.network.geometry
+        if geometry.crop == "integer":
+            return list(plans)
+        return [replace(plan, region=whole_region(plan.region, geometry.search_size)) for plan in plans]
+
+    def _cut(self, plans: Sequence[Plan]) -> list[tuple[Image, bool]]:
+        """The crops of all plans; many are shared out among threads, which OpenCV lets run at once."""
+        size, threads = self.network.geometry.search_size, torch.get_num_threads()
+
+        def cut(plan: Plan) -> tuple[Image, bool]:
+            return self.crop(plan.picture, plan.region, size, plan.fill)
+
+        if threads == 1 or len(plans) < _SHARED_CROPS:
+            return [cut(plan) for plan in plans]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(cut, plans))
 
     def decide(self, plans: Sequence[Plan], candidates: Candidates, flat: npt.NDArray[np.bool_]) -> list[Look]:
         """The best candidate of every place; ``flat``: (B,) whether its crop shows nothing."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+import cv2
 import torch
 
 
 def use_threads(count: int | None = None) -> int:
-    """Set torch's CPU threads and return their number.
+    """Set the CPU threads of torch and OpenCV and return their number; ONNX Runtime takes as many as torch.
 
     The threads of one frame wait for each other. Where another program has a core, they wait for that program: two
     threads on one free core are many times slower than one. So only cores that are free count.
@@ -21,4 +22,5 @@ def use_threads(count: int | None = None) -> int:
         count = max(1, torch.get_num_threads() - round(load))
     if count is not None:
         torch.set_num_threads(count)
+    cv2.setNumThreads(torch.get_num_threads())
     return torch.get_num_threads()

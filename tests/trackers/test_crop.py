@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from onlinetada.trackers.crop import Region, crop_square
+from onlinetada.trackers.crop import Region, crop_square, whole_region
 
 FILL = np.array([10.9, 20.2, 30.7])
 
@@ -65,3 +66,19 @@ def test_outside_and_flat_parts_are_told(kind: str) -> None:
 def test_a_huge_region_costs_no_huge_memory() -> None:
     crop, flat = crop_square(ramp(), Region(np.array([100.0, 75.0]), 1e6, 1.0), 64, FILL, "integer")
     assert crop.shape == (64, 64, 3) and not flat
+
+
+@pytest.mark.parametrize("side", [40.3, 101.0, 255.4, 300.0, 411.7])
+def test_regions_of_whole_pixels_show_the_same(side):
+    rng = np.random.default_rng(0)
+    image = cv2.GaussianBlur(rng.integers(0, 255, (480, 640, 3), dtype=np.uint8), (0, 0), 3)
+    asked = Region(np.array([300.3, 220.8]), side, 64 / side)
+    region = whole_region(asked, 128)
+    assert np.abs(region.centre - asked.centre).max() <= 1
+    assert region.side == round(region.side)
+    assert region.scale * region.side == pytest.approx(asked.scale * asked.side)
+    crop, flat = crop_square(image, region, 128, np.zeros(3), "subpixel")
+    moved = Region(region.centre + 1e-6, region.side, region.scale)  # not whole: goes through the warp
+    warped, _ = crop_square(image, moved, 128, np.zeros(3), "subpixel")
+    assert not flat
+    assert np.abs(crop.astype(int) - warped)[2:-2, 2:-2].max() <= 3

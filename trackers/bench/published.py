@@ -25,7 +25,7 @@ def published_form(folder: Path, model: str, device: torch.device) -> Form:
     Args:
         folder: a checkout of github.com/vision4robotics/TCTrack, with ``pysot`` in it.
         model: "tctrack" or "tctrackpp".
-        device: where it runs; its calls of ``.cuda()`` are taken for this device.
+        device: where it runs; its moves to the GPU lead to this device.
 
     Raises:
         InputError: no such code, or it does not import here.
@@ -69,7 +69,7 @@ def _importable(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _cuda_means(device: torch.device) -> Iterator[None]:
-    """While the code is being built, ``.cuda()`` moves modules and tensors to the device that was asked for."""
+    """While the code is being built, its moves to the GPU lead to the device that was asked for."""
     before = nn.Module.cuda, torch.Tensor.cuda
 
     def move(thing: Any, *_args: Any, **_options: Any) -> Any:

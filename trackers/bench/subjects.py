@@ -16,6 +16,8 @@ from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.look import Look
 from onlinetada.trackers.opencv import build_opencv_tracker
 from onlinetada.trackers.result import Box, Image
+from onlinetada.trackers.runtime.device_looker import DeviceLooker
+from onlinetada.trackers.runtime.graphs import batch_size_for
 
 _SPREAD_PX = 12.0  # between the targets of a batch
 
@@ -37,13 +39,16 @@ def update_form(engine: Engine, footage: Footage, batch: int) -> Form:
 
 
 def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]:
-    """The stages of an update by themselves, on one frame: crop, network, decide."""
+    """The stages of an update by themselves, on one frame: crop, network, decide as the host does them.
+
+    Where looks are computed on the device, "whole step" is all of it there, from the crop to the choice.
+    """
     engine.clear()
     for row in range(batch):
         engine.add(footage.frames[0], _shifted(footage.box, row))
     assert engine.state is not None  # noqa: S101 - for the type checker; rows were added
     looker, state = engine.looker, engine.state.clone()
-    plans = [target.plan(footage.frames[1]) for target in engine.targets.values()]
+    plans = looker.placed([target.plan(footage.frames[1]) for target in engine.targets.values()])
     size = looker.network.geometry.search_size
 
     def crop() -> Any:
@@ -61,7 +66,12 @@ def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]
     def decide() -> list[Look]:
         return looker.decide(plans, candidates, flat)
 
-    return {"crop": crop, "network": network, "decide": decide}
+    forms: dict[str, Form] = {"crop": crop, "network": network, "decide": decide}
+    if isinstance(looker, DeviceLooker):
+        with torch.inference_mode():
+            looker.look(plans, state)
+        forms["whole step"] = torch.inference_mode()(looker.steps.sizes[batch_size_for(batch)].run)
+    return forms
 
 
 def opencv_form(name: str, footage: Footage, *, weights: str | None = None, batch: int = 1) -> Form:

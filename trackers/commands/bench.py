@@ -59,7 +59,6 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     threads = use_threads(args.threads)
-    _use_opencv_threads(threads)
     device = torch_device(args.device)
     if load > _BUSY_LOAD:
         _say(f"the machine is busy (load {load:.1f}): times will be too long")
@@ -162,12 +161,6 @@ def _engine(args: argparse.Namespace, device: torch.device) -> Engine:
 
         return engine_by_chance(args.model, device, dtype=args.dtype)
     return build_engine(args.model, weights=args.weights, device=device, runtime=args.runtime, dtype=args.dtype)
-
-
-def _use_opencv_threads(threads: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(threads)
 
 
 def _say(line: str) -> None:

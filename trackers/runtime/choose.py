@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -38,7 +37,13 @@ def weights_beside(path: Path) -> Path:
 
 
 def with_runtime(
-    network: TrackNetwork, weights: Path, device: torch.device, runtime: str, *, usual: bool = True
+    network: TrackNetwork,
+    weights: Path,
+    device: torch.device,
+    runtime: str,
+    *,
+    quirks: str = "none",
+    dtype: str = "float32",
 ) -> TrackNetwork:
     """The network, its steps computed by ONNX Runtime where that is asked for, or faster and possible.
 
@@ -47,39 +52,45 @@ def with_runtime(
         weights: file that it was loaded from, or an exported step; one may lie beside the other.
         device: ONNX Runtime is used on the CPU alone.
         runtime: "auto" takes ONNX Runtime on a CPU if an exported step of these very weights is there.
-        usual: whether the network does what the exported one does; otherwise "auto" takes torch.
+        quirks: what the network was built with; an exported step has its own.
+        dtype: of the backbone in torch; an exported step has its own.
 
     Raises:
         InputError: ONNX Runtime was asked for and cannot do it.
     """
-    exported = weights.suffix == ".onnx"
-    if runtime == "torch" or (runtime == "auto" and not exported and not usual):
+    must = weights.suffix == ".onnx" or runtime == "onnxruntime"
+    if runtime == "torch" or (not must and (quirks, dtype) != ("none", "float32")):
         return network
-    problem = _problem(weights, device)
+    problem = _problem(weights, device, dtype)
     if problem is None:
         found = OnnxNetwork(network, weights.with_suffix(".onnx"))
-        problem = _mismatch(found, weights_beside(weights))
+        problem = _mismatch(found, weights_beside(weights), quirks)
         if problem is None:
             return found
-        if runtime == "auto" and not exported:
+        if not must:
             warnings.warn(f"{problem}; steps are computed by torch, more slowly", RuntimeWarning, stacklevel=2)
-    if runtime == "auto" and not exported:
-        return network
-    raise InputError(problem)
+    if must:
+        raise InputError(problem)
+    return network
 
 
-def _problem(weights: Path, device: torch.device) -> str | None:
+def _problem(weights: Path, device: torch.device, dtype: str) -> str | None:
     path = weights.with_suffix(".onnx")
     if not path.is_file():
         return f"there is no exported step {path}: write it with `onlinetada export MODEL --format onnx --out FILE`"
     if device.type != "cpu":
         return f"ONNX Runtime computes on the CPU here; for {device} use --runtime torch"
+    if dtype != "float32":
+        return f"dtype {dtype} is of steps in torch; an exported step has its own: leave it out, or use --runtime torch"
     return onnxruntime_problem()
 
 
-def _mismatch(found: Any, weights: Path) -> str | None:
+def _mismatch(found: OnnxNetwork, weights: Path, quirks: str) -> str | None:
     from onlinetada.trackers.runtime.export import file_sha256
 
-    if found.facts.get("weights_sha256") == file_sha256(weights):
-        return None
-    return f"{found.path} was exported from other weights than {weights.name}: export it again"
+    if found.facts.get("weights_sha256") != file_sha256(weights):
+        return f"{found.path} was exported from other weights than {weights.name}: export it again"
+    held = found.facts.get("quirks", "none")
+    if held != quirks:
+        return f"{found.path} was exported with quirks {held}, not {quirks}: export it again, or give --quirks {held}"
+    return None

@@ -43,7 +43,7 @@ class Packed:
     """Sources of B rows, one after the other.
 
     Attributes:
-        pixels: (N, 3) uint8, all parts row by row.
+        parts: of each row (n, 3) uint8, the pixels line by line; on the device they lie one after the other.
         where: (B, 3) int64: first pixel, width, height of each part.
         warp: (B, 5) float32: pixels of the part a pixel of the crop, x and y of the crop's first pixel in the part, the
             least and the largest coordinate that is looked at.
@@ -51,7 +51,7 @@ class Packed:
         flat: (B,) whether a part shows nothing.
     """
 
-    pixels: npt.NDArray[np.uint8]
+    parts: list[npt.NDArray[np.uint8]]
     where: npt.NDArray[np.int64]
     warp: npt.NDArray[np.float32]
     fill: npt.NDArray[np.float32]
@@ -70,7 +70,7 @@ def pack(sources: Sequence[Source], fills: Sequence[Floats]) -> Packed:
         low, high = (-far, far) if source.limit is None else source.limit
         rows.append((source.step, source.x, source.y, low, high))
     return Packed(
-        np.concatenate(flat_parts),
+        flat_parts,
         np.concatenate([firsts, shapes], 1).astype(np.int64),
         np.array(rows, dtype=np.float32),
         np.rint(np.stack(fills)).astype(np.float32),
@@ -82,7 +82,8 @@ def sample(pixels: Tensor, where: Tensor, warp: Tensor, fill: Tensor, size: int)
     """Bilinear crops (B, 3, size, size), floats with whole values, channels last in memory.
 
     Args:
-        pixels, where, warp, fill: as in ``Packed``, on one device.
+        pixels: (N, 3) uint8, the parts one after the other.
+        where, warp, fill: as in ``Packed``, on the pixels' device.
         size: side of the crops.
     """
     steps = torch.arange(size, device=pixels.device, dtype=torch.float32)

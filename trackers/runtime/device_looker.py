@@ -35,7 +35,7 @@ class DeviceLooker(Looker):
 
     def look(self, plans: Sequence[Plan], state: StreamState, *, commit: bool = True) -> list[Look]:
         """See ``Looker.look``."""
-        geometry = self.network.geometry
+        geometry, plans = self.network.geometry, self.placed(plans)
         packed = pack(
             [source_for(p.picture, p.region, geometry.search_size, p.fill, geometry.crop) for p in plans],
             [plan.fill for plan in plans],

@@ -30,6 +30,7 @@ class FixedBatch:
 
     Attributes:
         graphed: whether it runs as a CUDA graph.
+        run: the step on what was copied in last, nothing copied back.
     """
 
     def __init__(self, step: DeviceStep, state: StreamState, rows: int, *, capture: bool) -> None:
@@ -40,18 +41,18 @@ class FixedBatch:
         room = rows * room_px(size)
         pinned = device.type == "cuda"
         self._host_pixels = torch.zeros(room, 3, dtype=torch.uint8, pin_memory=pinned)
-        self._host_rows = torch.zeros(rows, 3 + 5 + 3 + 3, dtype=torch.float64, pin_memory=pinned)
+        self._host_rows = torch.zeros(rows, 3 + 5 + 3, dtype=torch.float64, pin_memory=pinned)
         self._host_where = torch.ones(rows, 3, dtype=torch.int64, pin_memory=pinned)
         self._pixels, self._where, self._numbers = (
             t.to(device, copy=True) for t in (self._host_pixels, self._host_where, self._host_rows)
         )
         self._answer = torch.zeros(0)
         self._features: torch.Tensor | None = None
-        self._run: Callable[[], None] = self._eager
+        self.run: Callable[[], None] = self._eager
         replay = self._captured() if capture else None
         self.graphed = replay is not None
         if replay is not None:
-            self._run = replay
+            self.run = replay
 
     def __call__(
         self, packed: Packed, rows: Floats, state: StreamState, *, commit: bool
@@ -72,17 +73,16 @@ class FixedBatch:
         own = [self.state[name][:count] for name in names]
         torch._foreach_copy_(own, [state[name] for name in names])
         self.state.frozen[:count].copy_(state.frozen)
-        self._run()
+        self.run()
         if commit:
             torch._foreach_copy_([state[name] for name in names], own)
         features = None if self._features is None else self._features[:count]
         return np.asarray(self._answer[:count].cpu().numpy()), features
 
     def _load(self, packed: Packed, rows: Floats) -> None:
-        count, used = len(rows), len(packed.pixels)
-        self._host_pixels[:used] = torch.from_numpy(packed.pixels)
-        both = np.concatenate([rows, packed.warp, packed.fill, np.zeros((count, 3))], 1)
-        self._host_rows[:count] = torch.from_numpy(both)
+        count, used = len(rows), sum(map(len, packed.parts))
+        np.concatenate(packed.parts, out=self._host_pixels.numpy()[:used])
+        self._host_rows[:count] = torch.from_numpy(np.concatenate([rows, packed.warp, packed.fill], 1))
         self._host_rows[count:] = self._host_rows[0]
         self._host_where[:count] = torch.from_numpy(packed.where)
         self._host_where[count:] = self._host_where[0]

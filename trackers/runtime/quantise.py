@@ -34,9 +34,11 @@ def quantise(source: Path, path: Path, feeds: Iterable[Feed], *, keep: tuple[str
         InputError: nothing to quantise, or no calibration.
     """
     import onnx
+    import onnxruntime
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
+    onnxruntime.set_default_logger_severity(3)  # it warns of what it tidies up itself
     feeds = list(feeds)
     if not feeds:
         raise InputError("int8 needs calibration material: no search region was found in it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,11 +46,11 @@ class OnnxNetwork:
         self.network, self.path = network, path
         self.geometry = network.geometry
         self._providers = providers or ["CPUExecutionProvider"]
-        self._threads = 0
-        self.reads: list[str] = []
-        self.gives: list[str] = []
-        self._session: Any = None
-        self.facts = facts_of(self._open(), path)
+        self._sessions: dict[int, Any] = {}
+        session = self._session(torch.get_num_threads())
+        self.facts = facts_of(session, path)
+        self.reads = [i.name.removeprefix(STATE) for i in session.get_inputs() if i.name != SEARCH]
+        self.gives = [o.name for o in session.get_outputs()]
 
     def start(self, template: Tensor, search: Tensor, box: Tensor) -> StreamState:
         """Begin B streams, see ``TrackNetwork.start``."""
@@ -61,8 +62,7 @@ class OnnxNetwork:
             search = search.round().clamp(0, 255).to(torch.uint8)
         feed: Arrays = {STATE + name: state[name].numpy() for name in self.reads}
         feed[SEARCH] = np.ascontiguousarray(search.permute(0, 2, 3, 1).numpy())
-        session = self._open()
-        answers = {n: torch.from_numpy(v) for n, v in zip(self.gives, session.run(None, feed), strict=True)}
+        answers = {n: torch.from_numpy(v) for n, v in zip(self.gives, self._run(feed), strict=True)}
         if commit:
             state.commit({name.removeprefix(NEXT): v for name, v in answers.items() if name.startswith(NEXT)})
         return candidates_of(answers), state
@@ -75,14 +75,32 @@ class OnnxNetwork:
         """Whole clips, in torch, see ``TrackNetwork.forward``."""
         return self.network.forward(template, clip, box, first=first)
 
-    def _open(self) -> Any:
-        """The session; made anew where the number of torch's threads has changed, for its own is fixed."""
-        threads = torch.get_num_threads()
-        if threads != self._threads:
-            self._session, self._threads = open_session(self.path, threads, self._providers), threads
-            self.reads = [i.name.removeprefix(STATE) for i in self._session.get_inputs() if i.name != SEARCH]
-            self.gives = [o.name for o in self._session.get_outputs()]
-        return self._session
+    def _run(self, feed: Arrays) -> list[npt.NDArray[Any]]:
+        """All rows. One row has all threads; of several, each is one thread's from beginning to end.
+
+        What lies between the layers of one row stays in a core's cache, and threads that do not share a row do not wait
+        for each other: 16 rows take less time than one run of 16.
+        """
+        rows, threads = len(feed[SEARCH]), torch.get_num_threads()
+        if rows == 1:
+            return list(self._session(threads).run(None, feed))
+        session = self._session(1)
+
+        def run(row: int) -> list[npt.NDArray[Any]]:
+            return list(session.run(None, {name: value[row : row + 1] for name, value in feed.items()}))
+
+        if threads == 1:
+            answers = [run(row) for row in range(rows)]
+        else:
+            with ThreadPoolExecutor(min(threads, rows)) as pool:
+                answers = list(pool.map(run, range(rows)))
+        return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+
+    def _session(self, threads: int) -> Any:
+        """A session on this many threads, which are fixed for its life."""
+        if threads not in self._sessions:
+            self._sessions[threads] = open_session(self.path, threads, self._providers)
+        return self._sessions[threads]
 
 
 def onnxruntime_problem() -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import runpy
 from pathlib import Path
 from time import sleep
 
@@ -11,9 +12,13 @@ import numpy as np
 import pytest
 import torch
 
+from onlinetada.trackers.assemble import build_engine
 from onlinetada.trackers.bench.footage import make_footage
+from onlinetada.trackers.bench.subjects import stage_forms
 from onlinetada.trackers.bench.timing import in_turns
 from onlinetada.trackers.cli import main
+from onlinetada.trackers.engine import Engine
+from onlinetada.trackers.runtime.device_looker import DeviceLooker
 
 
 def test_rows_for_stages_peers_and_growth(tmp_path: Path) -> None:
@@ -82,3 +87,17 @@ def test_a_folder_that_is_no_copy_of_the_code_is_left_out(tmp_path: Path, capsys
     assert "left out: opencv-nano needs a folder" in captured.err
     assert "left out: --published goes with tctrack" in captured.err
     assert "published code" not in captured.out
+
+
+def test_a_look_on_the_device_is_a_stage() -> None:
+    engine = build_engine("compact", device="cpu", runtime="torch")
+    looker = DeviceLooker(engine.network, engine.config, engine.device)
+    forms = stage_forms(Engine(engine.network, engine.config, looker=looker), make_footage("320x240", frames=3), 2)
+    assert list(forms) == ["crop", "network", "decide", "whole step"]
+    forms["whole step"]()
+
+
+def test_the_page_is_what_the_result_files_say() -> None:
+    root = Path(__file__).parents[3]
+    page = runpy.run_path(str(root / "tools" / "speed_page.py"))
+    assert page["page"]() == (root / "docs" / "speed.md").read_text(encoding="utf-8")

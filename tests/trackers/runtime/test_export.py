@@ -16,9 +16,10 @@ from onlinetada.trackers import build_multi_tracker, build_tracker
 from onlinetada.trackers.assemble import prepared
 from onlinetada.trackers.cli import main
 from onlinetada.trackers.engine import Engine
+from onlinetada.trackers.models.alexnet import _correlation_by_taps, depthwise_correlation
 from onlinetada.trackers.models.compact import CompactNetwork, CompactOptions
 from onlinetada.trackers.models.registry import WEIGHTS_FOLDER
-from onlinetada.trackers.models.tctrack import TCTrack
+from onlinetada.trackers.runtime import choose
 from onlinetada.trackers.runtime.export import file_sha256, write_onnx, write_program
 from onlinetada.trackers.runtime.graph import TrackStep
 from onlinetada.trackers.runtime.session import OnnxNetwork
@@ -76,13 +77,6 @@ def test_onnx_runtime_gives_the_networks_numbers(tmp_path: Path, calibration: st
                 torch.testing.assert_close(other[name], state[name], atol=1e-4, rtol=1e-4)
 
 
-def test_the_file_holds_nothing_of_the_machine_that_wrote_it(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
-    data = write_onnx(small(), tmp_path / "step.onnx", facts={}).read_bytes()
-    assert b".py" not in data
-    assert str(Path(__file__).parents[3]).encode() not in data
-
-
 def test_torch_export_takes_other_batches(tmp_path: Path) -> None:
     network = small("online")
     path = write_program(network, tmp_path / "step.pt2", facts={})
@@ -95,21 +89,11 @@ def test_torch_export_takes_other_batches(tmp_path: Path) -> None:
     torch.testing.assert_close(out[0], wanted.boxes, atol=2e-3, rtol=1e-4)
 
 
-@pytest.mark.slow
-def test_tctrack_is_exported_too(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript")
+def test_the_correlation_that_is_exported_is_the_correlation() -> None:
     torch.manual_seed(0)
-    network = prepared(TCTrack(), torch.device("cpu"))
-    exported = OnnxNetwork(network, write_onnx(network, tmp_path / "step.onnx", facts={}))
-    state = begun(network, 2)
-    other, search = state.clone(), crops(network, 2)
-    with torch.no_grad():
-        wanted, _ = network.step(search.float(), state)
-        given, _ = exported.step(search, other)
-    torch.testing.assert_close(given.scores, wanted.scores, atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(given.boxes, wanted.boxes, atol=0.05, rtol=1e-3)
-    for name in state.buffers:
-        torch.testing.assert_close(other[name], state[name], atol=1e-3, rtol=1e-3)
+    search, template = torch.randn(3, 8, 2, 12, 13), torch.randn(3, 8, 5, 6)
+    wanted = depthwise_correlation(search, template)
+    torch.testing.assert_close(_correlation_by_taps(search, template), wanted, atol=1e-4, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +108,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["export", "compact", "--format", "onnx", "--weights", str(folder / "mine.safetensors")]
     assert main([*words, "--out", str(folder / "step" / "fast.onnx")]) == 0
     return folder
+
+
+def test_the_file_holds_nothing_of_the_machine_that_wrote_it(files: Path) -> None:
+    data = (files / "step" / "fast.onnx").read_bytes()
+    assert b".py" not in data
+    assert str(Path(__file__).parents[3]).encode() not in data
 
 
 def test_the_exported_file_is_a_models_weights(files: Path, scene: Any) -> None:
@@ -146,6 +136,14 @@ def test_a_step_beside_the_weights_is_used_by_itself(files: Path) -> None:
     assert isinstance(plain.network, CompactNetwork)
     half = build_multi_tracker("compact", weights=weights, device="cpu", dtype="bf16").engine
     assert isinstance(half.network, CompactNetwork)
+
+
+def test_without_onnx_runtime_torch_computes(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choose, "onnxruntime_problem", lambda: "onnxruntime is not installed")
+    weights = files / "step" / "fast.safetensors"
+    assert isinstance(build_multi_tracker("compact", weights=weights, device="cpu").engine.network, CompactNetwork)
+    with pytest.raises(InputError, match="not installed"):
+        build_tracker("compact", weights=weights, device="cpu", runtime="onnxruntime")
 
 
 def test_a_step_of_other_weights_is_not_used(files: Path, tmp_path: Path) -> None:
@@ -173,6 +171,10 @@ def test_bad_requests_are_refused_in_one_line(files: Path, tmp_path: Path, capsy
         build_tracker("compact", runtime="tensorrt")
     with pytest.raises(InputError, match="dtype must be one of"):
         build_tracker("compact", dtype="int4")
+    with pytest.raises(InputError, match="leave it out"):
+        build_tracker("compact", weights=files / "step" / "fast.onnx", dtype="bf16", device="cpu")
+    with pytest.raises(InputError, match="exported with quirks none"):
+        build_tracker("compact", weights=files / "step" / "fast.onnx", quirks="trained", device="cpu")
     (tmp_path / "broken.onnx").write_bytes(b"no graph")
     (tmp_path / "broken.safetensors").write_bytes((files / "mine.safetensors").read_bytes())
     (tmp_path / "broken.json").write_text((files / "mine.json").read_text())
@@ -198,6 +200,22 @@ def test_a_row_alone_and_among_others(files: Path, scene: Any) -> None:
         alone = Engine(engine.network, engine.config)
         only = alone.add(scene.frame(100, 80), box)
         assert np.allclose(alone.update({only: scene.frame(103, 82)})[only].box_xywh, both[key].box_xywh, atol=1e-3)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_rows_side_by_side_are_the_rows(files: Path, threads: int) -> None:
+    engine = build_multi_tracker("compact", weights=files / "step" / "fast.onnx", device="cpu").engine
+    network, before = engine.network, torch.get_num_threads()
+    assert isinstance(network, OnnxNetwork)
+    state, search = begun(network, 5), crops(network, 5)
+    torch.set_num_threads(threads)
+    try:
+        together, _ = network.step(search, state)
+        for row in range(5):
+            alone, _ = network.step(search[row : row + 1], state.select([row]))
+            torch.testing.assert_close(together.boxes[row], alone.boxes[0], atol=1e-4, rtol=1e-5)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_shipped_step_is_of_the_shipped_weights() -> None:
