@@ -424,8 +424,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     for name in args.what:
+        machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before"
         rows = MEASUREMENTS[name](args)
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
         args.out.mkdir(parents=True, exist_ok=True)
         with open(args.out / f"serve_{name}.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, [*rows[0], "machine"])
