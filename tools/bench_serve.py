@@ -403,7 +403,7 @@ def write_page(out: Path) -> None:
             continue
         head, *rows = list(csv.reader(path.read_text().splitlines()))
         step = max(1, len(rows) // 10)
-        shown = rows if len(rows) <= 12 else [*rows[::step], rows[-1]]
+        shown = rows if len(rows) <= 12 else [*rows[:-1:step], rows[-1]]
         lines += [f"## {name}", "", MEASUREMENTS[name].__doc__ or "", ""]
         lines += [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *shown)] + [""]
     (out / "serve.md").write_text("\n".join(lines))
