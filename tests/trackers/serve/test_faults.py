@@ -259,6 +259,7 @@ def rtsp() -> Iterator[Callable[[], tuple[Rtsp, str]]]:
         server.close()
 
 
+@pytest.mark.slow
 def test_an_rtsp_camera_that_loses_packets_stalls_changes_and_dies(run: Start, rtsp: Any, until: Any) -> None:
     eye, url = rtsp()
     server = run(url)
@@ -326,6 +327,7 @@ class Proxy:
         self._listener.close()
 
 
+@pytest.mark.slow
 def test_corrupted_packets_of_a_transport_stream(run: Start, until: Any, footage: tuple[Path, list[Any]]) -> None:
     program = shutil.which("ffmpeg")
     if program is None:
