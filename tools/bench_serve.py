@@ -403,7 +403,7 @@ def write_page(out: Path) -> None:
             continue
         head, *rows = list(csv.reader(path.read_text().splitlines()))
         step = max(1, len(rows) // 10)
-        shown = rows if len(rows) <= 12 else [*rows[::step], rows[-1]]
+        shown = rows if len(rows) <= 12 else [*rows[:-1:step], rows[-1]]
         lines += [f"## {name}", "", MEASUREMENTS[name].__doc__ or "", ""]
         lines += [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *shown)] + [""]
     (out / "serve.md").write_text("\n".join(lines))
@@ -424,8 +424,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     for name in args.what:
+        machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before"
         rows = MEASUREMENTS[name](args)
-        machine = f"{platform.machine()}, {os.cpu_count()} cores"
         args.out.mkdir(parents=True, exist_ok=True)
         with open(args.out / f"serve_{name}.csv", "w", newline="") as file:
             writer = csv.DictWriter(file, [*rows[0], "machine"])

@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Set
 from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -26,6 +28,7 @@ STATION = web.AppKey("station", Station)
 _ANSWER_S = 15.0  # for the tracker to begin a target: the first may have to wait for the model to be loaded
 _SILENT_S = 60.0  # a tracker's thread that was not heard of for this long is stuck
 _WIDEST = 1 << 14
+_CHUNK = 1 << 17
 
 
 def add_routes(app: web.Application) -> None:
@@ -40,7 +43,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_get("/api/recordings", recordings)
     app.router.add_post("/api/recordings", start_recording)
     app.router.add_delete("/api/recordings/current", stop_recording)
-    app.router.add_get("/api/recordings/{name}", download)
+    app.router.add_get("/api/recordings/{name}", download, allow_head=False)
 
 
 async def healthz(request: web.Request) -> web.Response:
@@ -151,7 +154,24 @@ async def download(request: web.Request) -> web.StreamResponse:
     path = find_recording(request.app[STATION].options.record, name)
     if path is None:
         raise web.HTTPNotFound(text="there is no such recording")
-    return web.FileResponse(path, headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
+    response = web.StreamResponse(headers={"Content-Disposition": f'attachment; filename="{path.name}"'})
+    response.content_type, response.content_length = "application/octet-stream", path.stat().st_size
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        await _send_file(response, path, request.app[STATION].options.limits.patience_s)
+    return response
+
+
+async def _send_file(response: web.StreamResponse, path: Path, patience_s: float) -> None:
+    """Send as much of a file as was announced, to a client that takes it; one that does not is closed."""
+    loop, left = asyncio.get_running_loop(), response.content_length or 0
+    with open(path, "rb") as file:
+        while left and (data := await loop.run_in_executor(None, file.read, min(left, _CHUNK))):
+            left -= len(data)
+            try:
+                await asyncio.wait_for(response.write(data), patience_s)
+            except asyncio.TimeoutError:
+                raise ConnectionAbortedError("the client takes nothing") from None
 
 
 def channel_of(request: web.Request, source: Any = None) -> Channel:

@@ -204,6 +204,10 @@ def run() -> Iterator[Callable[..., Running]]:
         server.close()
 
 
+class Navigated(Exception):
+    """The page went away while it was asked."""
+
+
 class Browser:
     """Chromium without a screen, over the DevTools protocol."""
 
@@ -241,6 +245,8 @@ class Browser:
                     return answer
 
         answer = self._run(exchange())
+        if "navigated" in str(answer.get("error")):
+            raise Navigated
         assert "error" not in answer, answer
         return answer["result"]
 
@@ -266,25 +272,46 @@ class Browser:
     def until(self, expression: str) -> Any:
         """Wait until an expression is true."""
         plain = f"(() => {{ const v = ({expression}); return v instanceof Node ? true : v; }})()"
-        return until(lambda: self.value(plain))
+
+        def now() -> Any:
+            try:
+                return self.value(plain)
+            except Navigated:
+                return None
+
+        return until(now)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float], *, touch: bool = False) -> None:
         """Press, move in a few steps, let go."""
-        steps = [(start[0] + (end[0] - start[0]) * i / 5, start[1] + (end[1] - start[1]) * i / 5) for i in range(6)]
-        for index, (x, y) in enumerate(steps):
-            if touch:
-                kind = "touchStart" if index == 0 else "touchMove"
-                self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
-            else:
-                kind = "mousePressed" if index == 0 else "mouseMoved"
-                held = {"button": "left", "buttons": 1, "clickCount": 1}
-                if index == 0:
-                    self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-                self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, **held)
+        self.down(start, touch=touch)
+        for step in range(1, 6):
+            share = step / 5
+            self.move((start[0] + (end[0] - start[0]) * share, start[1] + (end[1] - start[1]) * share), touch=touch)
+        self.up(end, touch=touch)
+
+    def down(self, at: tuple[float, float], *, touch: bool = False) -> None:
+        """Press the mouse or a finger."""
+        x, y = at
+        if touch:
+            self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+            return
+        self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        self.call("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def move(self, at: tuple[float, float], *, touch: bool = False) -> None:
+        """Move what is pressed."""
+        x, y = at
+        if touch:
+            self.call("Input.dispatchTouchEvent", type="touchMove", touchPoints=[{"x": x, "y": y}])
+        else:
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
+
+    def up(self, at: tuple[float, float], *, touch: bool = False) -> None:
+        """Let go."""
+        x, y = at
         if touch:
             self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
         else:
-            x, y = end
             self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x, y=y, button="left", clickCount=1)
 
     def click(self, selector: str) -> None:

@@ -1,7 +1,7 @@
 """An RTSP camera for tests, run by the system's Python with Debian's gir1.2-gst-rtsp-server-1.0 and GStreamer.
 
 Usage: rtsp_server.py PORT CODEC. Prints "ready", then obeys lines on standard input: ``gate SHARE`` loses that share of
-the encoded pictures, ``size W H FPS`` changes them. Ends with its standard input.
+the encoded pictures, ``size W H FPS`` changes them, ``jump SECONDS`` sets the camera's clock. Ends with its input.
 """
 
 import sys
@@ -45,6 +45,8 @@ def obey(factory):
         for pipeline in factory.elements:
             if name == "gate":
                 pipeline.get_by_name("gate").set_property("drop-probability", float(values[0]))
+            elif name == "jump":
+                pipeline.get_by_name("gate").get_static_pad("src").set_offset(int(float(values[0]) * 1e9))
             elif name == "size":
                 factory.caps = width, height, fps = tuple(map(int, values))
                 text = f"video/x-raw,format=I420,width={width},height={height},framerate={fps}/1"

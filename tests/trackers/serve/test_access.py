@@ -262,6 +262,15 @@ def test_streams_are_so_many_and_no_more_and_one_that_is_not_read_is_closed(
         connection.close()
 
 
+def test_a_download_that_is_not_read_is_closed(run: Any, footage: Footage, tmp_path: Path, until: Any) -> None:
+    (tmp_path / "eye-1.mkv").write_bytes(b"x" * (32 << 20))
+    server = run(footage[0], limits=small(), record=RecordOptions(tmp_path))
+    assert len(server.get("/api/recordings/eye-1.mkv")) == 32 << 20
+    with opened(server, b"GET /api/recordings/eye-1.mkv HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        until(lambda: server.metrics()["onlinetada_connections"] >= 2)
+        until(lambda: server.metrics()["onlinetada_connections"] == 1)  # ours alone
+
+
 def test_a_websocket_client_that_floods_or_sends_too_much_is_put_out_and_the_others_stay(
     run: Any, footage: Footage, until: Any
 ) -> None:

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -165,8 +166,6 @@ def test_broken_pictures_are_left_out(run: Start, camera: Any, until: Any) -> No
 def test_the_newest_frame_wins_when_the_tracker_is_slower_than_the_camera(
     run: Start, camera: Any, until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import time
-
     eye = camera(fps=60)
     server = run(eye.url)
     until(lambda: server.feed().report is not None)
@@ -260,6 +259,7 @@ def rtsp() -> Iterator[Callable[[], tuple[Rtsp, str]]]:
         server.close()
 
 
+@pytest.mark.slow
 def test_an_rtsp_camera_that_loses_packets_stalls_changes_and_dies(run: Start, rtsp: Any, until: Any) -> None:
     eye, url = rtsp()
     server = run(url)
@@ -272,6 +272,10 @@ def test_an_rtsp_camera_that_loses_packets_stalls_changes_and_dies(run: Start, r
     assert status == 201
     more(server, until, count=20)
     assert (np.diff(stamps) > 0).all()
+    eye.tell("jump 40")  # the camera's clock is set
+    until(lambda: says(server, "clock jumped"))
+    more(server, until, count=10)
+    assert (np.diff(stamps) > 0).all() and abs(stamps[-1] - time.time()) < 20
     eye.tell("gate 0.4")  # broken references, or pictures that are not there
     more(server, until, count=10)
     eye.tell("gate 1")
@@ -323,6 +327,7 @@ class Proxy:
         self._listener.close()
 
 
+@pytest.mark.slow
 def test_corrupted_packets_of_a_transport_stream(run: Start, until: Any, footage: tuple[Path, list[Any]]) -> None:
     program = shutil.which("ffmpeg")
     if program is None:
