@@ -20,7 +20,7 @@ import random
 import re
 import signal
 import subprocess
-import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -112,7 +112,7 @@ class Camera:
 @contextlib.contextmanager
 def serving(*arguments: str) -> Iterator[str]:
     """``onlinetada serve`` with a token; gives its address, and sees that SIGTERM ends it with status 0."""
-    command = [sys.executable, "-c", "import sys; from onlinetada.trackers.cli import main; sys.exit(main())"]
+    command = [str(Path(sysconfig.get_path("scripts")) / "onlinetada")]
     environment = {**os.environ, "ONLINETADA_TOKEN": _TOKEN}
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen([*command, "serve", *arguments, "--port", "0"], env=environment, stderr=log)

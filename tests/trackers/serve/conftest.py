@@ -11,7 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
+import sysconfig
 import threading
 import time
 import urllib.error
@@ -107,7 +107,7 @@ class Process(Client):
     """``onlinetada serve`` as users start it."""
 
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        command = [sys.executable, "-c", "import sys; from onlinetada.trackers.cli import main; sys.exit(main())"]
+        command = [str(Path(sysconfig.get_path("scripts")) / "onlinetada")]
         env = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
         self.process = subprocess.Popen(
             [*command, "serve", *arguments, "--port", "0"],

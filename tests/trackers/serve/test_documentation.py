@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import subprocess
-import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -46,9 +46,8 @@ def test_the_bounds_on_the_page_are_those_of_the_server() -> None:
 
 def test_without_the_web_library_one_line_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "aiohttp.py").write_text("raise ModuleNotFoundError('gone', name='aiohttp')")
-    code = "import sys; from onlinetada.trackers.cli import main; sys.exit(main(['serve', '0']))"
     done = subprocess.run(
-        [sys.executable, "-c", code],
+        [str(Path(sysconfig.get_path("scripts")) / "onlinetada"), "serve", "0"],
         env={"PYTHONPATH": str(tmp_path), "PATH": ""},
         capture_output=True,
         text=True,
