@@ -41,7 +41,8 @@ class ConfidenceCalibration:
     def __call__(self, signals: Floats) -> Floats:
         """(B, 4) signals as `measure_signals` gives them to (B,) confidences between 0 and 1."""
         weights = np.array([getattr(self, name) for name in SIGNALS])
-        return np.asarray(1 / (1 + np.exp(-np.clip(self.bias + signals @ weights, -30, 30))))
+        logit = np.minimum(np.maximum(self.bias + signals @ weights, -30), 30)  # np.clip takes longer
+        return np.asarray(1 / (1 + np.exp(-logit)))
 
 
 SIGNALS: tuple[str, ...] = tuple(f.name for f in fields(ConfidenceCalibration) if f.name != "bias")
@@ -67,7 +68,8 @@ def measure_signals(
     elsewhere = np.where(_iou(boxes, boxes[rows, best][:, None]) < SAME_TARGET_IOU, scores, -np.inf).max(1)
     margin = np.where(np.isfinite(elsewhere), peak - elsewhere, np.abs(peak))
     area = boxes[rows, best, 2] * boxes[rows, best, 3]
-    jump = np.abs(np.log(np.maximum(area, 1e-9) / np.maximum(old_size.prod(1), 1e-9))) / 2
+    old_area = old_size[:, 0] * old_size[:, 1]
+    jump = np.abs(np.log(np.maximum(area, 1e-9) / np.maximum(old_area, 1e-9))) / 2
     alike = np.zeros_like(peak) if similarity is None else similarity[rows, best]
     return np.stack([peak, margin, jump, alike], 1)
 
@@ -102,8 +104,13 @@ def fit_calibration(signals: Floats, on_target: npt.ArrayLike, *, decay: float =
 
 
 def _iou(a: Floats, b: Floats) -> Floats:
-    """Overlap of boxes (..., 4) cx, cy, w, h."""
-    lap = np.minimum(a[..., :2] + a[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2)
-    lap = np.clip(lap - np.maximum(a[..., :2] - a[..., 2:] / 2, b[..., :2] - b[..., 2:] / 2), 0, None).prod(-1)
-    union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - lap
-    return np.asarray(lap / np.maximum(union, 1e-9))
+    """Overlap of boxes (..., 4) cx, cy, w, h; column by column, which is faster than along the last axis."""
+    shared = _shared(a[..., 0], a[..., 2], b[..., 0], b[..., 2]) * _shared(a[..., 1], a[..., 3], b[..., 1], b[..., 3])
+    union = a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - shared
+    return np.asarray(shared / np.maximum(union, 1e-9))
+
+
+def _shared(a: Floats, a_extent: Floats, b: Floats, b_extent: Floats) -> Floats:
+    """Length that spans with these middles have in common."""
+    half_a, half_b = a_extent / 2, b_extent / 2
+    return np.maximum(np.minimum(a + half_a, b + half_b) - np.maximum(a - half_a, b - half_b), 0)

@@ -80,6 +80,6 @@ def moved(
         image_size: (2,) w, h of the picture; the centre stays inside, the size below it.
         min_size_px: lower limit of the size.
     """
-    centre = np.clip(region.centre + offset / region.scale, 0, image_size)
+    centre = np.minimum(np.maximum(region.centre + offset / region.scale, 0), image_size)
     new_size = pose.size * (1 - rate) + size / region.scale * rate
-    return Pose(centre, np.clip(new_size, np.minimum(min_size_px, image_size), image_size))
+    return Pose(centre, np.minimum(np.maximum(new_size, np.minimum(min_size_px, image_size)), image_size))

@@ -16,7 +16,15 @@ from onlinetada.export import need_packages
 from onlinetada.trackers.assemble import load_network, prepared, weights_path
 from onlinetada.trackers.models.network import TrackNetwork
 from onlinetada.trackers.models.registry import find_model, read_card
-from onlinetada.trackers.runtime.export import deviation, file_sha256, note, put_beside, write_onnx, write_program
+from onlinetada.trackers.runtime.export import (
+    deviation,
+    file_sha256,
+    note,
+    put_beside,
+    write_learning,
+    write_onnx,
+    write_program,
+)
 from onlinetada.trackers.runtime.session import OnnxNetwork
 
 _SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2"}
@@ -65,6 +73,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         write_onnx(ready, args.out, facts=facts)
     if args.format == "onnx":
+        write_learning(ready, args.out, facts=facts)
         scores, boxes = deviation(ready, OnnxNetwork(ready, args.out))
         print(f"against torch on noise: scores within {scores:.2g}, the best boxes within {boxes:.2g} px")
     print(f"wrote {args.out} ({args.out.stat().st_size / 1e6:.1f} MB); {beside.name} beside it begins streams")

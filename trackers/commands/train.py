@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from onlinetada.trackers.config import find_config
     from onlinetada.trackers.training.jobs import load_recipe
     from onlinetada.trackers.training.parallel import team
-    from onlinetada.trackers.training.release import release
+    from onlinetada.trackers.training.release import origin, release
     from onlinetada.trackers.training.session import Session, open_board
 
     args.config = find_config(args.config)
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         trainer.average,
         path,
         recipe=recipe,
-        training=trainer.summary(),
+        training=trainer.summary() | origin(_initial(args, recipe)),
         terms=trainer.bank.terms,
         clips=(held_out, compare) if held_out else None,
     )
@@ -80,7 +80,7 @@ def _new_trainer(args: argparse.Namespace, recipe: AnyRecipe, processes: Team, d
     begun = any((args.out / name).exists() for name in (LOG, "checkpoint"))
     if processes.leads and not args.resume and begun:
         raise InputError(f"{args.out}: holds a training already; add --resume to go on, or choose another --out")
-    initial = args.initial or (None if recipe.initial is None else args.config.parent / recipe.initial)
+    initial = _initial(args, recipe)
     own = getattr(recipe, "imagenet", None)  # a file in tctrack recipes
     backbone = args.backbone or (args.config.parent / own if isinstance(own, str) else None)
     job = job_for(recipe, backbone=backbone, initial=initial)
@@ -90,6 +90,11 @@ def _new_trainer(args: argparse.Namespace, recipe: AnyRecipe, processes: Team, d
         use_compiler_cache()
     bank = load_bank(args.data, device, place=args.pictures)
     return Trainer(job, bank, args.out, initial=initial, resume=args.resume, team=processes, compiled=args.compile)
+
+
+def _initial(args: argparse.Namespace, recipe: AnyRecipe) -> Path | None:
+    given: Path | None = args.initial
+    return given or (None if recipe.initial is None else args.config.parent / recipe.initial)
 
 
 def _say(line: str) -> None:

@@ -78,7 +78,7 @@ class TrackerChoice:
             raise InputError(f"{path}: no such file of weights")
         further = [path.with_suffix(".json")]  # it holds inference options
         if checked_runtime(self.runtime) != "torch":
-            further.append(path.with_suffix(".onnx"))
+            further += [path.with_suffix(".onnx"), path.with_suffix(".learn.onnx")]
         return [path, *(file for file in further if file.is_file())]
 
     def _arguments(self) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 PART_OFFSETS = (-1.2, -0.6, 0.0, 0.6, 1.2)
 _MIN_RADIUS_PX = 14.0
 _POSITIVE_WEIGHT = 8.0
+_CONJUGATE_GRADIENTS = 5
+_TINY = 1e-30
 
 
 def cell_centres(grid_size: int, stride: int, device: torch.device | None = None) -> Tensor:
@@ -76,21 +78,32 @@ def target_filter(features: Tensor, prior: Tensor, ridge: Tensor) -> Tensor:
         return _solve(gram, moment, ridge.float())
 
 
-def adapted_filter(features: Tensor, prior: Tensor, before: Tensor, keep: Tensor) -> Tensor:
+def adapted_filter(features: Tensor, prior: Tensor, before: Tensor, keep: float) -> Tensor:
     """The filter that answers the prior on a later frame and stays near what it was: a proximal ridge regression.
 
-    It minimises the weighted squared error on this frame + keep * |weights - before|^2, which has a closed form, so a
-    step of any size is stable, and all that has to be remembered is the filter itself.
+    It minimises the weighted squared error on this frame + keep * |weights - before|^2. That has one solution, so a
+    step of any size is stable, and all that has to be remembered is the filter itself. A few conjugate gradients from
+    the filter so far reach it to float precision: what tells cells of one frame apart has few directions.
 
     Args:
         features: (B, C, G, G), unit length a cell.
         prior: (B, G, G) the wanted answer.
         before: (B, C + 1) weights so far, the last one the constant.
-        keep: () how strongly they hold, relative to the mean squared feature.
+        keep: how strongly they hold, relative to the mean squared feature.
     """
     with torch.autocast(features.device.type, enabled=False):
         gram, moment = _normal_equations(features, prior)
-        return _solve(gram, moment + keep * before.float(), keep)
+        weights = before.float()[..., None]
+        left = moment[..., None] - gram @ weights  # the gradient where the proximal term is zero
+        along, squared = left, left.transpose(1, 2) @ left
+        for _ in range(_CONJUGATE_GRADIENTS):
+            image = gram @ along + keep * along
+            pace = squared / (along.transpose(1, 2) @ image).clamp(min=_TINY)
+            weights = weights + pace * along
+            left = left - pace * image
+            was, squared = squared, left.transpose(1, 2) @ left
+            along = left + squared / was.clamp(min=_TINY) * along
+        return weights[..., 0]
 
 
 def _normal_equations(features: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -36,7 +36,6 @@ LITE0_BLOCKS = (
     BlockSpec(112, 112, 5, 1, 6),
     BlockSpec(112, 112, 5, 1, 6),
 )
-STEM_CHANNELS = 32
 STRIDE = 16
 _BATCH_NORM_EPS = 1e-3
 
@@ -72,26 +71,40 @@ class InvertedResidual(nn.Module):
         return x + y if self.shortcut else y
 
 
+def block_specs(widths: Sequence[int] = ()) -> tuple[BlockSpec, ...]:
+    """The published blocks, the first of them narrower where ``widths`` says so, see ``Lite0``."""
+    if len(widths) > len(LITE0_BLOCKS) or min(widths, default=1) < 1:
+        raise InputError(f"widths are at most {len(LITE0_BLOCKS)} whole numbers above 0, not {tuple(widths)}")
+    specs = list(LITE0_BLOCKS)
+    for i, width in enumerate(widths):
+        specs[i] = specs[i]._replace(expansion=width) if i else specs[i]._replace(in_channels=width)
+    return tuple(specs)
+
+
 class Lite0(nn.Module):
     """The first ``depth`` blocks, split in a stem that may stay frozen and a tail that is trained.
 
     Args:
         depth: number of blocks, at most 11.
+        widths: channels of the stem, and expansions of the blocks after the first; what is not given is as published.
         expand: block index -> factory of its expansion, for blocks whose expansion is not a plain 1x1 convolution.
     """
 
-    def __init__(self, *, depth: int = 11, expand: Mapping[int, ConvFactory] | None = None) -> None:
+    def __init__(
+        self, *, depth: int = 11, widths: Sequence[int] = (), expand: Mapping[int, ConvFactory] | None = None
+    ) -> None:
         super().__init__()
         if not 6 <= depth <= len(LITE0_BLOCKS):
             raise InputError(f"depth of the backbone must be 6 to {len(LITE0_BLOCKS)} blocks, not {depth}")
         factories = expand or {}
-        strides = [i for i, spec in enumerate(LITE0_BLOCKS[:depth]) if spec.stride == 2]
-        self.stem = nn.Conv2d(3, STEM_CHANNELS, 3, 2, 1)
+        specs = block_specs(widths)[:depth]
+        strides = [i for i, spec in enumerate(specs) if spec.stride == 2]
+        self.stem = nn.Conv2d(3, specs[0].in_channels, 3, 2, 1)
         self.blocks = nn.ModuleList(
             InvertedResidual(spec, expand=factories.get(i), cell_centred=i == strides[-1])
-            for i, spec in enumerate(LITE0_BLOCKS[:depth])
+            for i, spec in enumerate(specs)
         )
-        self.out_channels = LITE0_BLOCKS[depth - 1].out_channels
+        self.out_channels = specs[-1].out_channels
 
     def forward(self, image: Tensor) -> Tensor:
         """Pictures (N, 3, H, W), values 0..255 RGB, to features (N, C, H / 16, W / 16)."""

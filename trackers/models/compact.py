@@ -38,6 +38,8 @@ class CompactOptions:
 
     Attributes:
         depth: blocks of the backbone, 9 to 11 end at stride 16 with 112 channels.
+        widths: channels of the stem and expansions of the blocks after the first, where they are narrower than
+            EfficientNet-Lite0's 32 and 6.
         channels: width of neck and head.
         template_size: side of a box with its context, in pixels of the crop.
         search_size: side of the search region in pixels, a multiple of 16.
@@ -50,6 +52,7 @@ class CompactOptions:
     """
 
     depth: int = 11
+    widths: tuple[int, ...] = ()
     channels: int = 96
     template_size: int = 128
     search_size: int = 256
@@ -93,7 +96,7 @@ class CompactNetwork(nn.Module):
         self.options = options or CompactOptions()
         online = self.options.calibration == "online"
         expand = dict.fromkeys(self.options.calibrated_blocks, _calibrated) if online else {}
-        self.backbone = Lite0(depth=self.options.depth, expand=expand)
+        self.backbone = Lite0(depth=self.options.depth, widths=self.options.widths, expand=expand)
         self.head = CompactHead(
             self.backbone.out_channels,
             self.options.channels,
@@ -174,7 +177,11 @@ class CompactNetwork(nn.Module):
             boxes: (B, 4) cx, cy, w, h in pixels from the middle of the search region; NaN leaves a row as it is.
             state: of the streams. Frozen rows stay as they are.
         """
-        state.commit(self.head.learn(features, state.buffers, boxes, keep=KEEP))
+        state.commit(self.learned(features, boxes, state.buffers))
+
+    def learned(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What ``learn`` writes, see ``LearningNetwork.learned``."""
+        return self.head.learn(features, memory, boxes, keep=KEEP)
 
     def _next_features(self, search: Tensor, state: StreamState, *, commit: bool) -> Tensor:
         if self.options.calibration != "online":  # nothing in the backbone remembers anything
@@ -262,7 +269,7 @@ class CompactHead(nn.Module):
         box = torch.where(sure[:, None], box, STRIDE)
         unit = F.normalize(features - target["mean"][:, :, None, None], dim=1)
         prior = centre_prior(box, features.shape[-1], STRIDE)
-        weights = adapted_filter(unit, prior, target["filter"], torch.tensor(keep, device=unit.device))
+        weights = adapted_filter(unit, prior, target["filter"], keep)
         recent = _inner(part_features(unit, box, STRIDE))
         return {
             "filter": torch.where(sure[:, None], weights, target["filter"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -63,6 +64,9 @@ class LearningNetwork(Protocol):
             boxes: NaN leaves a row as it is.
             state: frozen rows stay as they are.
         """
+
+    def learned(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What ``learn`` would write: name -> new buffer. Nothing that came in is changed."""
 
 
 class TrackNetwork(Protocol):

@@ -21,8 +21,8 @@ from onlinetada.export import need_packages, quiet_exporter
 from onlinetada.state import StreamState
 from onlinetada.trackers.models.checkpoint import read_state_dict
 from onlinetada.trackers.models.network import TrackNetwork
-from onlinetada.trackers.runtime.graph import TrackStep
-from onlinetada.trackers.runtime.session import METADATA
+from onlinetada.trackers.runtime.graph import FEATURES, LearnStep, TrackStep
+from onlinetada.trackers.runtime.session import METADATA, learning_beside
 
 _OPSET = 18
 _LARGEST_BATCH = 4096
@@ -51,6 +51,42 @@ def write_onnx(network: TrackNetwork, path: Path, *, facts: Mapping[str, Any]) -
 
     graph = TrackStep(network).eval()
     inputs = (graph.search, *(buffer.clone() for buffer in graph.example.values()))
+    model = _onnx_model(graph, inputs, _dynamic_rows(graph))
+    name_after_modules(model)
+    read_bytes_directly(model)
+    plain(model)
+    note(model, facts)
+    onnx.save(model, str(path))
+    return path
+
+
+def write_learning(network: TrackNetwork, path: Path, *, facts: Mapping[str, Any]) -> Path | None:
+    """Write what a network learns from a frame as ONNX beside its step; None where it learns nothing.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        path: of the exported step.
+        facts: kept in the file.
+    """
+    import onnx
+
+    from onlinetada.trackers.runtime.rewrite import plain
+
+    step = TrackStep(network)
+    beside = learning_beside(path)
+    if FEATURES not in step.outputs:
+        beside.unlink(missing_ok=True)  # of another network that was written here before
+        return None
+    graph = LearnStep(step).eval()
+    rows = torch.export.Dim("batch", min=1, max=_LARGEST_BATCH)
+    model = _onnx_model(graph, graph.example, ({0: rows}, {0: rows}, tuple({0: rows} for _ in graph.example[2:])))
+    plain(model)
+    note(model, facts)
+    onnx.save(model, str(beside))
+    return beside
+
+
+def _onnx_model(graph: TrackStep | LearnStep, inputs: tuple[torch.Tensor, ...], rows: Any) -> Any:
     with torch.no_grad(), quiet_exporter():
         program = torch.onnx.export(
             graph,
@@ -59,18 +95,12 @@ def write_onnx(network: TrackNetwork, path: Path, *, facts: Mapping[str, Any]) -
             opset_version=_OPSET,
             input_names=graph.input_names,
             output_names=graph.output_names,
-            dynamic_shapes=_dynamic_rows(graph),
+            dynamic_shapes=rows,
             verbose=False,
         )
     if program is None:
         raise RuntimeError("torch.onnx gave no program")
-    model = program.model_proto
-    name_after_modules(model)
-    read_bytes_directly(model)
-    plain(model)
-    note(model, facts)
-    onnx.save(model, str(path))
-    return path
+    return program.model_proto
 
 
 def write_program(network: TrackNetwork, path: Path, *, facts: Mapping[str, Any]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,11 @@ from torch import Tensor, nn
 from onlinetada.errors import InputError
 from onlinetada.export import NEXT
 from onlinetada.state import StreamState
-from onlinetada.trackers.models.network import Candidates, TrackNetwork
+from onlinetada.trackers.models.network import Candidates, LearningNetwork, TrackNetwork
 
 SEARCH = "search"
-CANDIDATES = ("boxes", "scores", "similarity", "features")
+FEATURES, BELIEVED = "features", "believed"
+CANDIDATES = ("boxes", "scores", "similarity", FEATURES)
 STATE = "state."  # before the names of buffers that go in, which could be those of values inside
 _EXAMPLE_ROWS = 2  # a batch of one would be taken as fixed
 
@@ -74,6 +76,45 @@ class TrackStep(nn.Module):
         candidates, state = self.network.step(as_frames(search), StreamState.of(copies, rows, search.device))
         answers = [getattr(candidates, name) for name in self.outputs]
         return (*answers, *(state[name] for name in self.written))
+
+
+class LearnStep(nn.Module):
+    """``network.learned`` as (features, believed, *buffers) -> new buffers, for networks that learn.
+
+    Args:
+        step: of the same network; its example is this one's.
+
+    Attributes:
+        example: arguments of two rows.
+        written: names of the buffers that are learned.
+    """
+
+    def __init__(self, step: TrackStep) -> None:
+        super().__init__()
+        self.network = cast(LearningNetwork, step.network)
+        self._names = list(step.example)
+        state = StreamState.of({n: b.clone() for n, b in step.example.items()}, _EXAMPLE_ROWS, step.search.device)
+        with torch.no_grad():
+            features = step.network.step(as_frames(step.search), state)[0].features
+            assert features is not None  # noqa: S101  the caller has looked
+            believed = torch.tensor([[3.0, -2.0, 40.0, 50.0]] * _EXAMPLE_ROWS, device=features.device)
+            self.example = (features, believed, *step.example.values())
+            self.written = list(self.network.learned(features, believed, step.example))
+
+    @property
+    def input_names(self) -> list[str]:
+        """Of the graph."""
+        return [FEATURES, BELIEVED, *(STATE + name for name in self._names)]
+
+    @property
+    def output_names(self) -> list[str]:
+        """Of the graph."""
+        return [NEXT + name for name in self.written]
+
+    def forward(self, features: Tensor, believed: Tensor, *buffers: Tensor) -> tuple[Tensor, ...]:
+        """Nothing that came in is written."""
+        learned = self.network.learned(features, believed, dict(zip(self._names, buffers, strict=True)))
+        return tuple(learned[name] for name in self.written)
 
 
 def as_frames(search: Tensor) -> Tensor:

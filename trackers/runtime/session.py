@@ -18,9 +18,11 @@ from onlinetada.errors import InputError
 from onlinetada.export import NEXT
 from onlinetada.state import StreamState
 from onlinetada.trackers.models.network import Candidates, LearningNetwork, TrackNetwork
-from onlinetada.trackers.runtime.graph import SEARCH, STATE, candidates_of
+from onlinetada.trackers.runtime.graph import BELIEVED, FEATURES, SEARCH, STATE, candidates_of
 
 METADATA = "onlinetada"  # key of the JSON that an exported step carries
+
+_OF = "weights_sha256"
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -46,11 +48,12 @@ class OnnxNetwork:
         self.network, self.path = network, path
         self.geometry = network.geometry
         self._providers = providers or ["CPUExecutionProvider"]
-        self._sessions: dict[int, Any] = {}
+        self._sessions: dict[tuple[Path, int], Any] = {}
         session = self._session(torch.get_num_threads())
         self.facts = facts_of(session, path)
         self.reads = [i.name.removeprefix(STATE) for i in session.get_inputs() if i.name != SEARCH]
         self.gives = [o.name for o in session.get_outputs()]
+        self._learning = self._find_learning()
 
     def start(self, template: Tensor, search: Tensor, box: Tensor) -> StreamState:
         """Begin B streams, see ``TrackNetwork.start``."""
@@ -68,12 +71,35 @@ class OnnxNetwork:
         return candidates_of(answers), state
 
     def learn(self, features: Tensor, boxes: Tensor, state: StreamState) -> None:
-        """In torch, see ``LearningNetwork.learn``."""
-        cast(LearningNetwork, self.network).learn(features, boxes, state)
+        """See ``LearningNetwork.learn``; in torch where the exported form of it does not lie beside the step."""
+        if self._learning is None:
+            cast(LearningNetwork, self.network).learn(features, boxes, state)
+            return
+        path, reads, gives = self._learning
+        feed = {STATE + name: state[name].numpy() for name in reads}
+        feed |= {FEATURES: features.numpy(), BELIEVED: boxes.numpy()}
+        answers = self._session(torch.get_num_threads(), path).run(None, feed)
+        state.commit({name: torch.from_numpy(value) for name, value in zip(gives, answers, strict=True)})
+
+    def learned(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """In torch, see ``LearningNetwork.learned``."""
+        return cast(LearningNetwork, self.network).learned(features, boxes, memory)
 
     def forward(self, template: Tensor, clip: Tensor, box: Tensor, *, first: Tensor | None = None) -> Any:
         """Whole clips, in torch, see ``TrackNetwork.forward``."""
         return self.network.forward(template, clip, box, first=first)
+
+    def _find_learning(self) -> tuple[Path, list[str], list[str]] | None:
+        """The exported form of ``learn``, what it reads and gives, where one of the same weights lies beside."""
+        path = learning_beside(self.path)
+        if not path.is_file():
+            return None
+        session = self._session(torch.get_num_threads(), path)
+        if facts_of(session, path).get(_OF) != self.facts.get(_OF):
+            return None
+        inputs = [i.name for i in session.get_inputs()]
+        reads = [name.removeprefix(STATE) for name in inputs if name.startswith(STATE)]
+        return path, reads, [o.name.removeprefix(NEXT) for o in session.get_outputs()]
 
     def _run(self, feed: Arrays) -> list[npt.NDArray[Any]]:
         """All rows. One row has all threads; of several, each is one thread's from beginning to end.
@@ -96,11 +122,17 @@ class OnnxNetwork:
                 answers = list(pool.map(run, range(rows)))
         return [np.concatenate(parts) for parts in zip(*answers, strict=True)]
 
-    def _session(self, threads: int) -> Any:
+    def _session(self, threads: int, path: Path | None = None) -> Any:
         """A session on this many threads, which are fixed for its life."""
-        if threads not in self._sessions:
-            self._sessions[threads] = open_session(self.path, threads, self._providers)
-        return self._sessions[threads]
+        key = path or self.path, threads
+        if key not in self._sessions:
+            self._sessions[key] = open_session(*key, self._providers)
+        return self._sessions[key]
+
+
+def learning_beside(path: Path) -> Path:
+    """Where the exported form of ``learn`` lies, beside an exported step."""
+    return path.with_suffix(".learn.onnx")
 
 
 def onnxruntime_problem() -> str | None:

@@ -8,6 +8,7 @@ from typing import Literal
 from onlinetada.errors import InputError
 from onlinetada.trackers.models.compact import CompactOptions
 from onlinetada.trackers.training.batches import BatchOptions
+from onlinetada.trackers.training.narrowing import NarrowingOptions
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Recipe:
         model: the network.
         batch: what the clips are made of.
         optimiser: how it learns.
+        narrowing: how ``tools/narrow_backbone.py`` makes the blocks of earlier weights as narrow as the model's widths.
         iterations: steps of the optimiser.
         name: of the weights' file.
         seed: of weights and clips.
@@ -68,6 +70,7 @@ class Recipe:
     model: CompactOptions = field(default_factory=CompactOptions)
     batch: BatchOptions = field(default_factory=BatchOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
+    narrowing: NarrowingOptions = field(default_factory=NarrowingOptions)
     seed: int = 0
     imagenet: bool = True
     initial: str | None = None

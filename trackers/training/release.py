@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from onlinetada._version import __version__
-from onlinetada.trackers.models.registry import find_model
+from onlinetada.trackers.models.registry import find_model, read_card
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.training.jobs import AnyRecipe, job_for
 from onlinetada.trackers.training.validation import (
@@ -57,6 +57,9 @@ def write_weights(network: nn.Module, path: Path, *, half: bool = True, about: M
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata=None if about is None else dict(about))
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+_OF_THE_LAST_PART = ("recipe", "device", "torch", "threads", "processes")  # what is not said of earlier parts
 
 
 def _compact(value: Tensor) -> Tensor:
@@ -111,6 +114,15 @@ def release(
     card = rounded(card)
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card
+
+
+def origin(initial: Path | None) -> dict[str, Any]:
+    """What a card's ``training`` says of the weights that it began with: their hash, and their own training."""
+    if initial is None:
+        return {}
+    training = read_card(initial).get("training", {})
+    kept = {name: value for name, value in training.items() if name not in _OF_THE_LAST_PART}
+    return {"begins_with": {"sha256": hashlib.sha256(initial.read_bytes()).hexdigest(), **kept}}
 
 
 def rounded(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """What happens in a training clip, drawn by chance: who moves where, at what size, over what, behind what.
 
 Everything here is small and on the host, so that its size is known without asking the device; pixels come later.
-Frame 0 of every clip is the one on which the target is given. A target with its context is 128 px wide there.
+Frame 0 of every clip is the one on which the target is given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from onlinetada.trackers.training.bank import Bank, Floats, Ints, Source
 from onlinetada.trackers.training.render import Layer, affine_map
 
-NOMINAL_SIDE = 128.0
+_USUAL_TARGET_PX = 128.0  # distances in this file are for a target of this size
 Rng = np.random.Generator
 
 
@@ -25,14 +25,25 @@ class SceneOptions:
     Attributes:
         frames: search frames a clip, beside frame 0.
         size: side of the drawings in pixels.
+        target_px: side of the target with its context on frame 0, the network's ``template_size``.
         shift_px: largest offset of the target from the middle of a search frame.
         log_scale: standard deviation of the log of the target's scale in a search frame.
+        doubles: share of the look-alikes beside a pasted target that are its own double, recoloured.
+        occluded: share of the clips with a pasted target in which something passes before it.
     """
 
     frames: int = 3
     size: int = 256
+    target_px: float = _USUAL_TARGET_PX
     shift_px: float = 60.0
     log_scale: float = 0.18
+    doubles: float = 0.3
+    occluded: float = 0.22
+
+    @property
+    def unit(self) -> float:
+        """By what distances in pixels are multiplied."""
+        return self.target_px / _USUAL_TARGET_PX
 
 
 @dataclass(frozen=True)
@@ -105,7 +116,7 @@ def pasted_scene(bank: Bank, n: int, options: SceneOptions, rng: Rng) -> Scene:
     angle = turn + _drift(n, frames, 0.22, 0.04, rng, speed=0.1)
     aspect = np.exp(rng.normal(0, 0.22, (n, 1)) + _drift(n, frames, 0.1, 0.04, rng))
     wh = bank.box[objects[:, 0]][:, None, 2:] * np.stack([aspect, 1 / aspect], -1)
-    nominal = NOMINAL_SIDE / context_side(_turned(wh, angle))
+    nominal = options.target_px / context_side(_turned(wh, angle))
     shift, growth = _search_jitter(n, options, rng)
     scale = nominal * growth
     scale[:, 0] *= np.exp(rng.normal(0, 0.04, n))
@@ -122,7 +133,7 @@ def pasted_scene(bank: Bank, n: int, options: SceneOptions, rng: Rng) -> Scene:
     gain = 1 + rng.normal(0, 0.06, (n, 1, 3)) + rng.normal(0, 0.12, (n, 1, 1))
     gain = np.concatenate([np.ones((n, 1, 3)), gain.repeat(frames, 1)], 1)
     layers.append(Layer(np.arange(n * k), objects.ravel(), maps.reshape(-1, 2, 3), gain.reshape(-1, 3)))
-    layers.append(_occluder(bank, objects, placed, rng))
+    layers.append(_occluder(bank, objects, placed, options, rng))
     return Scene(layers, None, target_layer=len(layers) - 2)
 
 
@@ -133,9 +144,9 @@ def _background(bank: Bank, n: int, options: SceneOptions, growth: Floats, shift
     pictures = np.array([rng.choice(kinds[i]) for i in rng.integers(0, len(kinds), n)])
     shape = bank.shape[pictures]
     # about as many pixels of the picture as the drawing is wide
-    scale = (448 / shape.min(1) * rng.uniform(0.55, 1.6, n))[:, None] * growth
-    wander = rng.normal(0, 1, (n, 1, 2)) * np.where(rng.random((n, 1, 1)) < 0.5, 10.0, 90.0)
-    wander = wander + rng.normal(0, 8, (n, 1, 2)) * np.arange(frames)[:, None] - shift[:, 1:] * 0.5
+    scale = (448 * options.unit / shape.min(1) * rng.uniform(0.55, 1.6, n))[:, None] * growth
+    wander = rng.normal(0, 1, (n, 1, 2)) * np.where(rng.random((n, 1, 1)) < 0.5, 10.0, 90.0) * options.unit
+    wander = wander + rng.normal(0, 8 * options.unit, (n, 1, 2)) * np.arange(frames)[:, None] - shift[:, 1:] * 0.5
     wander = np.concatenate([np.zeros((n, 1, 2)), wander], 1) / scale[..., None]
     centre = (rng.uniform(0.25, 0.75, (n, 2)) * shape)[:, None] + wander
     angle = rng.normal(0, 0.15, (n, 1)) + _drift(n, frames, 0.0, 0.04, rng)
@@ -153,18 +164,18 @@ def _look_alike(
     options: SceneOptions,
     rng: Rng,
 ) -> Layer:
-    """In a share of the clips, an object near the target: three times in ten the target's own double, recoloured."""
+    """In a share of the clips, an object near the target: some are its own double, recoloured."""
     n, k = objects.shape
-    own = np.less(rng.random(n), 0.3)
+    own = np.less(rng.random(n), options.doubles)
     pictures = np.where(own[:, None], objects, objects[rng.permutation(n)])
     heading = rng.normal(0, 1, (n, 1, 2))
-    heading *= rng.uniform(45, 125, (n, 1, 1)) / np.linalg.norm(heading, axis=2, keepdims=True)
-    velocity = rng.normal(0, 8, (n, 1, 2)) * np.arange(k - 1)[:, None]
+    heading *= rng.uniform(45, 125, (n, 1, 1)) * options.unit / np.linalg.norm(heading, axis=2, keepdims=True)
+    velocity = rng.normal(0, 8 * options.unit, (n, 1, 2)) * np.arange(k - 1)[:, None]
     middle = options.size / 2
     first = middle + heading * rng.uniform(0.5, 1.0, (n, 1, 1))
     centre = np.concatenate([first, middle + shift[:, 1:] * 0.6 + heading + velocity], 1)
     size = bank.box[pictures[:, 0]][:, 2:].max(1)
-    scale = (64 / size * np.exp(rng.normal(0.1, 0.3, n)))[:, None] * growth
+    scale = (options.target_px / 2 / size * np.exp(rng.normal(0.1, 0.3, n)))[:, None] * growth
     stretch = np.exp(rng.normal(0, 0.15, (n, 1))) * np.where(rng.random((n, 1)) < 0.5, -1, 1)
     maps = affine_map(
         _middle_of(bank, pictures), centre, np.stack([scale * stretch, scale], -1), angle + rng.normal(0, 0.6, (n, 1))
@@ -174,17 +185,17 @@ def _look_alike(
     return Layer(shown, pictures.ravel()[shown], maps.reshape(-1, 2, 3)[shown], tint.repeat(k, 0)[shown])
 
 
-def _occluder(bank: Bank, objects: Ints, placed: Floats, rng: Rng) -> Layer:
-    """In a fifth of the clips something passes before the target."""
+def _occluder(bank: Bank, objects: Ints, placed: Floats, options: SceneOptions, rng: Rng) -> Layer:
+    """In a share of the clips something passes before the target."""
     n, k = objects.shape
     pictures = objects[rng.permutation(n)]
     size = bank.box[pictures[:, 0]][:, 2:].max(1)
-    scale = (rng.uniform(30, 110, n) / size)[:, None].repeat(k, 1)
-    passing = rng.normal(0, 14, (n, 1, 2)) * (np.arange(k)[:, None] - k / 2)
-    centre = placed + rng.normal(0, 22, (n, 1, 2)) + passing
+    scale = (rng.uniform(30, 110, n) * options.unit / size)[:, None].repeat(k, 1)
+    passing = rng.normal(0, 14 * options.unit, (n, 1, 2)) * (np.arange(k)[:, None] - k / 2)
+    centre = placed + rng.normal(0, 22 * options.unit, (n, 1, 2)) + passing
     angle = (rng.normal(0, 2, (n, 1))).repeat(k, 1)
     maps = affine_map(_middle_of(bank, pictures), centre, np.stack([scale, scale], -1), angle)
-    visible = (rng.random((n, 1)) < 0.22) & (rng.random((n, k)) < 0.6)
+    visible = (rng.random((n, 1)) < options.occluded) & (rng.random((n, k)) < 0.6)
     visible[:, 0] = False
     shown = np.flatnonzero(visible)
     return Layer(shown, pictures.ravel()[shown], maps.reshape(-1, 2, 3)[shown])
@@ -198,7 +209,7 @@ def _cropped(
     centre = box[..., :2] + box[..., 2:] / 2
     wh = _turned(box[..., 2:] * np.stack([stretch, 1 / stretch], -1), angle, corners=0.8)
     shift, growth = _search_jitter(n, options, rng)
-    scale = NOMINAL_SIDE / context_side(wh) * growth
+    scale = options.target_px / context_side(wh) * growth
     scale[:, 0] *= np.exp(rng.normal(0, 0.03, n))
     mirror = np.where(rng.random((n, 1)) < 0.5, -1.0, 1.0)
     placed = options.size / 2 + shift

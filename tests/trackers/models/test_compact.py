@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from onlinetada.errors import InputError
-from onlinetada.trackers.models.appearance import part_features, target_filter
+from onlinetada.trackers.models.appearance import adapted_filter, part_features, target_filter
 from onlinetada.trackers.models.backbone import LITE0_BLOCKS, Lite0, load_imagenet
 from onlinetada.trackers.models.compact import CompactNetwork, CompactOptions
 
@@ -111,6 +111,24 @@ def test_filter_answers_the_prior_it_was_made_for() -> None:
     assert strong.norm() < 0.1 * weights.norm()
 
 
+@pytest.mark.parametrize("keep", [0.06, 0.2, 5.0])
+def test_adapted_filter_is_the_proximal_solution(keep: float) -> None:
+    torch.manual_seed(0)
+    base = torch.randn(2, 96, 1, 1)
+    features = F.normalize(base + 0.7 * torch.randn(2, 96, 12, 12), dim=1)
+    prior, before = torch.rand(2, 12, 12) ** 8, 0.1 * torch.randn(2, 97)
+    given = adapted_filter(features, prior, before, keep)
+    design = F.pad(features.flatten(2), (0, 0, 0, 1), value=1.0).double()
+    weight = 1 + 8 * prior.flatten(1).double()
+    weighted = design * (weight / weight.sum(1, keepdim=True))[:, None]
+    left = weighted @ design.transpose(1, 2) + keep * torch.eye(97)
+    right = weighted @ prior.flatten(1).double()[..., None] + keep * before.double()[..., None]
+    wanted = torch.linalg.solve(left, right)[..., 0].float()
+    assert (given - wanted).abs().max() < 0.02 * (wanted - before).abs().max()
+    settled = adapted_filter(torch.zeros_like(features), torch.zeros_like(prior), torch.zeros(2, 97), keep)
+    assert settled.abs().max() == 0  # nothing to learn is no division by nothing
+
+
 def test_parts_are_read_where_the_box_is() -> None:
     """Features that say their own place in pixels."""
     cells = (torch.arange(8) + 0.5 - 4) * 16
@@ -177,6 +195,16 @@ def test_folded_backbone_is_the_published_one() -> None:
         halves = backbone.late(backbone.early(image, 5), 5)
     assert torch.allclose(wanted, got, atol=1e-3 * wanted.abs().max().item())
     assert torch.equal(got, halves)
+
+
+def test_blocks_are_narrower_where_widths_say_so() -> None:
+    narrow = CompactNetwork(CompactOptions(widths=(16, 3))).backbone
+    assert narrow.stem.weight.shape[0] == 16
+    assert narrow.blocks[1].get_parameter("expand.weight").shape[0] == 48
+    assert narrow.blocks[2].get_parameter("expand.weight").shape[0] == 24 * 6
+    for widths in ((16,) * 12, (16, 0)):
+        with pytest.raises(InputError, match="widths"):
+            CompactNetwork(CompactOptions(widths=widths))
 
 
 def test_bad_input_is_one_line() -> None:

@@ -20,9 +20,9 @@ from onlinetada.trackers.models.alexnet import _correlation_by_taps, depthwise_c
 from onlinetada.trackers.models.compact import CompactNetwork, CompactOptions
 from onlinetada.trackers.models.registry import WEIGHTS_FOLDER
 from onlinetada.trackers.runtime import choose
-from onlinetada.trackers.runtime.export import file_sha256, write_onnx, write_program
+from onlinetada.trackers.runtime.export import file_sha256, write_learning, write_onnx, write_program
 from onlinetada.trackers.runtime.graph import TrackStep
-from onlinetada.trackers.runtime.session import OnnxNetwork
+from onlinetada.trackers.runtime.session import OnnxNetwork, learning_beside
 
 pytest.importorskip("onnxruntime")
 SIDE = 96
@@ -75,6 +75,49 @@ def test_onnx_runtime_gives_the_networks_numbers(tmp_path: Path, calibration: st
             assert peeked.similarity is not None
             for name in state.buffers:
                 torch.testing.assert_close(other[name], state[name], atol=1e-4, rtol=1e-4)
+
+
+def test_onnx_runtime_learns_as_the_network_does(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    network, path = small(), tmp_path / "step.onnx"
+    facts = {"weights_sha256": "mine"}
+    write_onnx(network, path, facts=facts)
+    write_learning(network, path, facts=facts)
+    exported = OnnxNetwork(network, path)
+    for rows in (1, 4):
+        torch.manual_seed(rows)
+        state = begun(network, rows)
+        features = network.step(crops(network, rows).float(), state)[0].features
+        boxes = torch.tensor([[3.0, -4.0, 40.0, 30.0]] * rows)
+        boxes[2:3] = torch.nan
+        state.freeze([3] if rows > 3 else [])
+        before, given, wanted = state.clone(), state.clone(), state.clone()
+        with torch.no_grad():
+            network.learn(features, boxes, wanted)
+            network.learned = None  # type: ignore[assignment, method-assign]  # torch is not asked
+            exported.learn(features, boxes, given)
+            del network.learned
+        assert not torch.equal(wanted["filter"][0], before["filter"][0])
+        for name in before.buffers:
+            torch.testing.assert_close(given[name], wanted[name], atol=1e-5, rtol=1e-4)
+            for row in range(2, rows):  # nothing was believed; frozen
+                assert torch.equal(given[name][row], before[name][row])
+
+
+def test_what_other_weights_learn_is_not_used(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    network, path = small(), tmp_path / "step.onnx"
+    write_onnx(network, path, facts={"weights_sha256": "mine"})
+    write_learning(network, path, facts={"weights_sha256": "another's"})
+    state = begun(network, 1)
+    features = network.step(crops(network, 1).float(), state)[0].features
+    network.learned = None  # type: ignore[assignment, method-assign]
+    with pytest.raises(TypeError):  # torch is asked
+        OnnxNetwork(network, path).learn(features, torch.zeros(1, 4), state)
+    del network.learned
+    fixed = prepared(CompactNetwork(CompactOptions(search_size=SIDE, depth=8, memory="fixed")), torch.device("cpu"))
+    assert write_learning(fixed, path, facts={}) is None
+    assert not learning_beside(path).exists()
 
 
 def test_torch_export_takes_other_batches(tmp_path: Path) -> None:

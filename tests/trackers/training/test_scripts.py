@@ -36,10 +36,11 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
         "  - {name: videos, path: videos, format: videos, terms: made here}\n"
         "  - {name: stills, path: stills, format: stills, terms: made here, blobs: 1}\n"
     )
-    parts = {"tiny": "fixed", "tiny_2": "learned"}
-    for name, memory in parts.items():
+    parts = {"tiny": "memory: fixed", "tiny_2": "memory: learned", "tiny_3": "memory: learned\n  widths: [16, 3]"}
+    for name, model in parts.items():
         (tmp_path / f"{name}.yaml").write_text(
-            f"iterations: 2\nname: tiny\nmodel: {{memory: {memory}}}\nmaterial: tiny_material.yaml\nimagenet: false\n"
+            f"iterations: 2\nname: tiny\nmodel:\n  {model}\nmaterial: tiny_material.yaml\nimagenet: false\n"
+            "narrowing: {iterations: 2, pictures: 4}\n"
             "frozen_blocks: 5\nfrozen_depthwise: true\n"
             "batch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
         )
@@ -62,10 +63,13 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     assert (out / "packed/index.json").stat().st_mtime_ns == packed_at, "packed once"
     card = json.loads((shipped / "tiny.json").read_text())
     assert card["sha256"] == hashlib.sha256((shipped / "tiny.safetensors").read_bytes()).hexdigest()
+    assert card["network"]["widths"] == [16, 3]
+    narrow = card["training"]["begins_with"]
+    assert narrow["narrowing"]["iterations"] == 2 and narrow["begins_with"]["begins_with"]["iterations"] == 2
     assert card["training"]["iterations"] == 2 and card["validation"]["scores"]["all"]["tracks"] == 1
 
-    (out / "tiny_2/tiny.safetensors").write_bytes(b"something else")
-    arguments = ["ship_weights.py", str(out / "tiny_2/tiny.safetensors"), "--into", str(shipped)]
+    (out / "tiny_3/tiny.safetensors").write_bytes(b"something else")
+    arguments = ["ship_weights.py", str(out / "tiny_3/tiny.safetensors"), "--into", str(shipped)]
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit, match="is not the file that"):
         runpy.run_path(str(ROOT / "tools/ship_weights.py"), run_name="__main__")
