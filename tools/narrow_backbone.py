@@ -24,8 +24,8 @@ from onlinetada.trackers.models.checkpoint import read_state_dict
 from onlinetada.trackers.training.bank import load_bank
 from onlinetada.trackers.training.jobs import load_recipe
 from onlinetada.trackers.training.narrowing import narrowed
-from onlinetada.trackers.training.release import origin, rounded
 from onlinetada.trackers.training.recipe import Recipe
+from onlinetada.trackers.training.release import origin, rounded
 
 _BACKBONE = "backbone."
 

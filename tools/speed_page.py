@@ -76,7 +76,9 @@ onlinetada export compact --format pt2 --out step.pt2                   # torch.
 onlinetada track video.mp4 --init 300,200,60,40 --weights step.onnx
 ```
 
-Beside the file lie the weights that begin streams, and their card; all three travel together. Inputs are `search`, the
+Beside the file lie the weights that begin streams, their card and, for a network whose memory learns,
+`NAME.learn.onnx`, which takes `features` of a step and the box that is `believed` to the buffers that are new; all of
+them travel together. Without the last, torch learns. Inputs are `search`, the
 bytes of the crops (B, R, R, 3) in the network's channel order, and `state.NAME` for each buffer of the state; outputs
 are `boxes`, `scores`, `similarity` where the network has it, and `next.NAME` for the buffers that a step writes. The
 batch is dynamic. The crop is not in the file. Writing needs `pip install 'onlinetada[export]'`.
