@@ -254,7 +254,7 @@ class CompactHead(nn.Module):
             "target": F.normalize(recent.mean(1), dim=1),
             "filter": weights,
             "size": box[:, 2:],
-        } | ({"first": weights, "recent": recent} if self.learns else {})
+        } | ({"first": weights.clone(), "recent": recent} if self.learns else {})
 
     def learn(self, features: Tensor, target: Mapping[str, Tensor], box: Tensor, *, keep: float) -> dict[str, Tensor]:
         """What of the memory is new after a frame.

@@ -42,11 +42,14 @@ class DeviceLooker(Looker):
         )
         if commit:
             state.freeze(torch.from_numpy(packed.flat).to(state.device))
-        influence = self.config.window_influence
-        rows = np.array([[*(p.expected.size * p.region.scale), influence * p.centred] for p in plans])
-        numbers, features = self.steps(packed, rows, state, commit=commit)
+        numbers = self.steps(packed, np.array([self._row(plan) for plan in plans]), state, commit=commit)
         signals, offset, size, rate, score = np.split(numbers, [4, 6, 8, 9], axis=1)
-        looks = self.looks(plans, packed.flat, signals, offset, size, rate[:, 0], score[:, 0])
-        if commit:
-            self.learn(plans, looks, features, state)
-        return looks
+        return self.looks(plans, packed.flat, signals, offset, size, rate[:, 0], score[:, 0])
+
+    def _row(self, plan: Plan) -> list[float]:
+        """See ``device_step.ROW_NUMBERS``."""
+        centre, scale, config = plan.region.centre, plan.region.scale, self.config
+        image = np.array(plan.picture.shape[1::-1], dtype=np.float64)
+        least = np.minimum(config.min_size_px, image) * scale
+        size = plan.expected.size * scale
+        return [*size, config.window_influence * plan.centred, *(-centre * scale), *((image - centre) * scale), *least]

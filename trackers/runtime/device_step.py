@@ -1,4 +1,4 @@
-"""A whole look on the device: crop, network, decoding, penalty, window, choice, signals, as one function of tensors.
+"""A whole look on the device as one function of tensors: crop, network, decoding, choice, signals, learning.
 
 It does what ``look.Looker`` does with numpy on the host, in the same order and in float64 from the network's answer on.
 Nothing in it depends on values, so that a CUDA graph can hold it.
@@ -6,18 +6,24 @@ Nothing in it depends on values, so that a CUDA graph can hold it.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
 from onlinetada.state import StreamState
-from onlinetada.trackers.confidence import SAME_TARGET_IOU
+from onlinetada.trackers.confidence import SAME_TARGET_IOU, SIGNALS
 from onlinetada.trackers.decide import cosine_window
-from onlinetada.trackers.models.network import Candidates, TrackNetwork
+from onlinetada.trackers.models.network import Candidates, LearningNetwork, TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.runtime.device_crop import sample
 
 NUMBERS = 10
 """Columns of the answer: 4 signals, offset x, y, size w, h in pixels of the crop, rate, raw score."""
+
+ROW_NUMBERS = 9
+"""Columns of what is known of a row, in pixels of the crop from its centre: width and height of the box so far,
+influence of the window, where the picture begins (x, y) and ends (x, y), the least width and height of a box."""
 
 
 class DeviceStep(nn.Module):
@@ -35,25 +41,42 @@ class DeviceStep(nn.Module):
         window = cosine_window(network.geometry.grid_size, config.window)
         self.window = torch.from_numpy(window).to(device)
         self._swap = network.geometry.color == "rgb"
+        fitted = config.confidence
+        weights = [getattr(fitted, name) for name in SIGNALS]
+        self.confidence = torch.tensor([fitted.bias, *weights], dtype=torch.float64, device=device)
 
     def forward(
         self, pixels: Tensor, where: Tensor, warp: Tensor, fill: Tensor, rows: Tensor, state: StreamState
-    ) -> tuple[Tensor, Tensor | None]:
-        """Look and write the state.
+    ) -> Tensor:
+        """Look, learn, and write the state.
 
         Args:
             pixels, where, warp, fill: see ``device_crop.sample``.
-            rows: (B, 3) float64: width and height of the box so far in pixels of the crop, influence of the window.
+            rows: (B, 9) float64, see ``ROW_NUMBERS``.
             state: of B streams; rows that are frozen keep it.
 
         Returns:
-            (B, 10) float64, see ``NUMBERS``, and what the network learns from, if it does.
+            (B, 10) float64, see ``NUMBERS``.
         """
         search = sample(pixels, where, warp, fill, self.network.geometry.search_size)
         if self._swap:
             search = search.flip(1)
         candidates, _ = self.network.step(search, state)
-        return self.decide(candidates, rows), candidates.features
+        numbers = self.decide(candidates, rows)
+        if candidates.features is not None:
+            network = cast(LearningNetwork, self.network)
+            network.learn(candidates.features, self.believed(numbers, rows).float(), state)
+        return numbers
+
+    def believed(self, numbers: Tensor, rows: Tensor) -> Tensor:
+        """The boxes that the memory learns from, (B, 4), as ``Looker.learn`` has them; NaN for none."""
+        signals, offset, size, rate = numbers[:, :4], numbers[:, 4:6], numbers[:, 6:8], numbers[:, 8:9]
+        begin, end, least = rows[:, 3:5], rows[:, 5:7], rows[:, 7:9]
+        confidence = (self.confidence[0] + signals @ self.confidence[1:]).sigmoid()
+        grown = rows[:, :2] * (1 - rate) + size * rate
+        box = torch.cat([offset.maximum(begin).minimum(end), grown.maximum(least).minimum(end - begin)], 1)
+        sure = (confidence >= self.config.learn_confidence) & box.isfinite().all(1)
+        return torch.where(sure[:, None], box, torch.nan)
 
     def decide(self, candidates: Candidates, rows: Tensor) -> Tensor:
         """``decide.choose`` and ``confidence.measure_signals`` on the device: (B, 10)."""

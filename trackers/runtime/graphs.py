@@ -11,7 +11,7 @@ import torch
 
 from onlinetada.state import StreamState
 from onlinetada.trackers.runtime.device_crop import Packed, room_px
-from onlinetada.trackers.runtime.device_step import DeviceStep
+from onlinetada.trackers.runtime.device_step import ROW_NUMBERS, DeviceStep
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,31 +41,28 @@ class FixedBatch:
         room = rows * room_px(size)
         pinned = device.type == "cuda"
         self._host_pixels = torch.zeros(room, 3, dtype=torch.uint8, pin_memory=pinned)
-        self._host_rows = torch.zeros(rows, 3 + 5 + 3, dtype=torch.float64, pin_memory=pinned)
+        self._host_rows = torch.zeros(rows, ROW_NUMBERS + 5 + 3, dtype=torch.float64, pin_memory=pinned)
         self._host_where = torch.ones(rows, 3, dtype=torch.int64, pin_memory=pinned)
         self._pixels, self._where, self._numbers = (
             t.to(device, copy=True) for t in (self._host_pixels, self._host_where, self._host_rows)
         )
         self._answer = torch.zeros(0)
-        self._features: torch.Tensor | None = None
         self.run: Callable[[], None] = self._eager
         replay = self._captured() if capture else None
         self.graphed = replay is not None
         if replay is not None:
             self.run = replay
 
-    def __call__(
-        self, packed: Packed, rows: Floats, state: StreamState, *, commit: bool
-    ) -> tuple[Floats, torch.Tensor | None]:
+    def __call__(self, packed: Packed, rows: Floats, state: StreamState, *, commit: bool) -> Floats:
         """Look with the first rows; the others repeat the first.
 
         Args:
             packed: sources of n rows.
-            rows: (n, 3) see ``DeviceStep.forward``.
+            rows: (n, 9) see ``DeviceStep.forward``.
             state: of n streams; written unless ``commit`` is false.
 
         Returns:
-            (n, 10) float64, and on the device what the network learns from, if it does.
+            (n, 10) float64.
         """
         count = len(rows)
         self._load(packed, rows)
@@ -76,8 +73,7 @@ class FixedBatch:
         self.run()
         if commit:
             torch._foreach_copy_([state[name] for name in names], own)
-        features = None if self._features is None else self._features[:count]
-        return np.asarray(self._answer[:count].cpu().numpy()), features
+        return np.asarray(self._answer[:count].cpu().numpy())
 
     def _load(self, packed: Packed, rows: Floats) -> None:
         count, used = len(rows), sum(map(len, packed.parts))
@@ -91,10 +87,8 @@ class FixedBatch:
         self._where.copy_(self._host_where, non_blocking=True)
 
     def _eager(self) -> None:
-        warp, fill = self._numbers[:, 3:8].float(), self._numbers[:, 8:11].float()
-        self._answer, self._features = self._step(
-            self._pixels, self._where, warp, fill, self._numbers[:, :3], self.state
-        )
+        rows, warp, fill = self._numbers.split([ROW_NUMBERS, 5, 3], 1)
+        self._answer = self._step(self._pixels, self._where, warp.float(), fill.float(), rows, self.state)
 
     def _captured(self) -> Callable[[], None] | None:
         """The step as a graph, compared once with the same step run eagerly; None, with a warning, if it is no good."""
@@ -148,9 +142,7 @@ class GraphedSteps:
         self._step, self._capture = step, capture
         self.sizes: dict[int, FixedBatch] = {}
 
-    def __call__(
-        self, packed: Packed, rows: Floats, state: StreamState, *, commit: bool
-    ) -> tuple[Floats, torch.Tensor | None]:
+    def __call__(self, packed: Packed, rows: Floats, state: StreamState, *, commit: bool) -> Floats:
         """See ``FixedBatch.__call__``."""
         size = batch_size_for(len(rows))
         if size not in self.sizes:

@@ -230,7 +230,9 @@ def test_memory_learns_what_is_believed(network: CompactNetwork) -> None:
         untold = network.compare(features, first)
     assert not torch.allclose(told.logits, untold.logits, atol=1e-3)
     state = network.start(template, clip[:, :, 0], box)
-    logits = []
+    buffers = list(state.buffers.values())
+    assert len({b.untyped_storage().data_ptr() for b in buffers}) == len(buffers), "each is written on its own"
+    begun, logits = state.clone(), []
     for t in range(1, 5):
         candidates, _ = network.step(clip[:, :, t], state)
         logits.append(candidates.scores.logit())
@@ -240,3 +242,5 @@ def test_memory_learns_what_is_believed(network: CompactNetwork) -> None:
         assert torch.equal(before[1], state["filter"][1]) == (t == 2)
     stream = torch.stack(logits, 1).flatten(0, 1)
     assert torch.allclose(stream, told.logits, atol=2e-3)
+    for name in network.head.describe(network.head.neck(features[:, 0]), first):
+        assert torch.equal(begun[name], state[name]) == (name not in ("filter", "recent")), name

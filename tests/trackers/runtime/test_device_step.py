@@ -135,6 +135,26 @@ def test_covered_frames_are_not_remembered(scene: Any) -> None:
             assert torch.equal(engine.state[name], buffer)  # type: ignore[index]
 
 
+def test_the_device_learns_what_the_host_believes(scene: Any) -> None:
+    by_chance = InferenceConfig(learn_confidence=0.0, recover=False)  # such weights are never sure
+    host, device = pair(compact(), by_chance)
+    for boxes in ([(100, 80, 32, 32)], [(300, 228, 30, 24), (2, 3, 40, 30)]):
+        for engine in (host, device):
+            engine.clear()
+            keys = [engine.add(scene.frame(100, 80), box) for box in boxes]
+            before = engine.state.clone()  # type: ignore[union-attr]
+            engine.update({key: scene.frame(103, 80) for key in keys})
+            assert not torch.equal(engine.state["filter"], before["filter"])  # type: ignore[index]
+        for name in ("filter", "recent"):
+            torch.testing.assert_close(device.state[name], host.state[name], atol=2e-3, rtol=1e-2)  # type: ignore[index]
+    host, device = pair(compact(), replace(by_chance, learn_confidence=1.0))
+    for engine in (host, device):
+        key = engine.add(scene.frame(100, 80), (100, 80, 32, 32))
+        before = engine.state.clone()  # type: ignore[union-attr]
+        engine.update({key: scene.frame(103, 80)})
+        assert torch.equal(engine.state["filter"], before["filter"])  # type: ignore[index]
+
+
 @pytest.mark.slow
 def test_tctracks_look_is_the_hosts(scene: Any) -> None:
     torch.manual_seed(0)
