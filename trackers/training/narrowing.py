@@ -70,7 +70,7 @@ def narrowed(
         raise InputError(f"{len(widths)} widths are given, but only {options.blocks} blocks are trained")
     device = next(wide.parameters()).device
     narrow = Lite0(depth=len(wide.blocks), widths=widths).to(device)
-    pictures = _pictures(bank, batch, options)
+    pictures = pictures_for(bank, batch, options.pictures, options.passes)
     _take_over(wide, narrow, next(pictures), options.blocks)
     narrow = narrow.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch leaves it out
     trained = [*narrow.stem.parameters(), *narrow.blocks[: options.blocks].parameters()]
@@ -79,22 +79,22 @@ def narrowed(
     for iteration in range(options.iterations):
         x = next(pictures)
         with torch.no_grad():
-            wanted = _answers(wide, x, options.blocks)
+            wanted = answers(wide, x, options.blocks)
             spread = spread or [y.var((0, 2, 3), keepdim=True) + 1e-3 for y in wanted]
-        given = _answers(narrow, x, options.blocks)
-        errors = [((a - b) ** 2 / v).mean() for a, b, v in zip(given, wanted, spread, strict=True)]
-        loss = errors[-1] + _EARLIER_WEIGHT * torch.stack(errors[:-1]).sum()
+        given = answers(narrow, x, options.blocks)
+        loss, error = distance(given, wanted, spread)
         for group in optimiser.param_groups:
-            group["lr"] = options.learning_rate * _rate(iteration, options.iterations)
+            group["lr"] = options.learning_rate * cosine_rate(iteration, options.iterations)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         if (iteration + 1) % 100 == 0:
-            report(iteration + 1, float(errors[-1].detach()))
+            report(iteration + 1, error)
     return narrow
 
 
-def _answers(backbone: Lite0, x: Tensor, blocks: int) -> list[Tensor]:
+def answers(backbone: Lite0, x: Tensor, blocks: int) -> list[Tensor]:
+    """What the first blocks say of pictures (N, 3, S, S), block by block."""
     x, answers = backbone.early(x, 0), []
     for block in backbone.blocks[:blocks]:
         x = block(x)
@@ -102,20 +102,27 @@ def _answers(backbone: Lite0, x: Tensor, blocks: int) -> list[Tensor]:
     return answers
 
 
-def _rate(iteration: int, iterations: int) -> float:
+def distance(given: list[Tensor], wanted: list[Tensor], spread: list[Tensor]) -> tuple[Tensor, float]:
+    """What is trained on, and the error of the last block's answer relative to its variance (``spread``)."""
+    errors = [((a - b) ** 2 / v).mean() for a, b, v in zip(given, wanted, spread, strict=True)]
+    return errors[-1] + _EARLIER_WEIGHT * torch.stack(errors[:-1]).sum(), float(errors[-1].detach())
+
+
+def cosine_rate(iteration: int, iterations: int) -> float:
+    """A short warm-up, then a cosine from 1 to 0.01."""
     cosine = 0.5 * (1 + math.cos(math.pi * iteration / iterations))
     return min(1.0, (iteration + 1) / 50) * (cosine * (1 - _LAST_SHARE) + _LAST_SHARE)
 
 
-def _pictures(bank: Bank, batch: BatchOptions, options: NarrowingOptions) -> Iterator[Tensor]:
-    """Endless batches (n, 3, S, S) of search regions."""
+def pictures_for(bank: Bank, batch: BatchOptions, count: int, passes: int) -> Iterator[Tensor]:
+    """Endless batches (count, 3, S, S) of search regions, each shown ``passes`` times."""
     chance, number = torch.Generator().manual_seed(_SEEDS[0]), 0
     while True:
         clip = make_batch(bank, batch, (*_SEEDS, number)).clip.round()
         pictures = clip.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        for _ in range(options.passes):
+        for _ in range(passes):
             order = torch.randperm(len(pictures), generator=chance).to(pictures.device)
-            for rows in order.split(options.pictures):
+            for rows in order.split(count):
                 yield pictures[rows]
         number += 1
 
