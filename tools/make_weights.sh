@@ -7,36 +7,45 @@
 # DATA     raw data sets, laid out as the recipe's material file says
 # OUT      folder for packed material, and for each recipe a folder with log, checkpoint, weights
 # RECIPES  separated by commas, each going on from the weights of the one before, made narrower first where its
-#          model says so; by default configs/compact_cpu.yaml, _2 and _3; on a GPU configs/compact.yaml, with --device cuda
-#          --compile at the end
+#          model says so; A+B are two runs whose average goes on; by default configs/compact_cpu.yaml,
+#          compact_cpu_2.yaml and compact_cpu_3.yaml+compact_cpu_3b.yaml; on a GPU configs/compact.yaml, with
+#          --device cuda --compile at the end
 set -euo pipefail
 if [ $# -lt 2 ]; then
-    sed -n '2,13s/^# \{0,1\}//p' "$0"
+    sed -n '2,14s/^# \{0,1\}//p' "$0"
     exit 2
 fi
-here=$(cd "$(dirname "$0")/.." && pwd)
-data=$1 out=$2 recipes=${3:-$here/configs/compact_cpu.yaml,$here/configs/compact_cpu_2.yaml,$here/configs/compact_cpu_3.yaml} into=${4:-}
+here=$(cd "$(dirname "$0")/.." && pwd) cpu=$(cd "$(dirname "$0")/../configs" && pwd)/compact_cpu
+data=$1 out=$2 recipes=${3:-$cpu.yaml,${cpu}_2.yaml,${cpu}_3.yaml+${cpu}_3b.yaml} into=${4:-}
 export MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=4000000000 # large buffers stay with the process
 
-weights= had=
-IFS=, read -ra parts <<<"$recipes"
-for recipe in "${parts[@]}"; do
-    material=$(sed -n 's/^material: *//p' "$recipe")
-    material=$(dirname "$recipe")/${material:-material.yaml}
-    [ -e "$out/packed/index.json" ] || onlinetada data pack "$material" --root "$data" --out "$out/packed"
+refit() { python3 "$here/tools/refit_backbone.py" "$@" --data "$out/packed"; }
 
-    run=$out/$(basename "$recipe" .yaml) name=$(sed -n 's/^name: *//p' "$recipe") more=()
-    [ -d "$run/checkpoint" ] && more=(--resume)
-    widths=$(sed -n 's/^  widths: *//p' "$recipe")
-    if [ -n "$weights" ] && [ "$widths" != "$had" ]; then
-        narrow=$run-narrow.safetensors
-        [ -e "$narrow" ] || python3 "$here/tools/narrow_backbone.py" "$weights" "$recipe" --data "$out/packed" --out "$narrow"
-        weights=$narrow
-    fi
-    had=$widths
-    [ -n "$weights" ] && more+=(--initial "$weights")
-    onlinetada train "$recipe" --data "$out/packed" --root "$data" --out "$run" ${more[@]+"${more[@]}"} "${@:5}"
-    weights=$run/${name:-compact}.safetensors
+weights=() had=
+IFS=, read -ra parts <<<"$recipes"
+for part in "${parts[@]}"; do
+    before=("${weights[@]}") weights=() narrow=
+    IFS=+ read -ra runs <<<"$part"
+    for recipe in "${runs[@]}"; do
+        material=$(sed -n 's/^material: *//p' "$recipe")
+        material=$(dirname "$recipe")/${material:-material.yaml}
+        [ -e "$out/packed/index.json" ] || onlinetada data pack "$material" --root "$data" --out "$out/packed"
+
+        run=$out/$(basename "$recipe" .yaml) name=$(sed -n 's/^name: *//p' "$recipe") more=()
+        widths=$(sed -n 's/^  widths: *//p' "$recipe")
+        if [ ${#before[@]} -gt 0 ] && [ "$widths" != "$had" ]; then
+            narrow=${narrow:-$run-narrow.safetensors}
+            [ -e "$narrow" ] || refit narrow "${before[0]}" "$recipe" --out "$narrow"
+            before=("$narrow") had=$widths
+        fi
+        [ -d "$run/checkpoint" ] && more=(--resume)
+        [ ${#before[@]} -gt 0 ] && more+=(--initial "${before[0]}")
+        onlinetada train "$recipe" --data "$out/packed" --out "$run" ${more[@]+"${more[@]}"} "${@:5}"
+        weights+=("$run/${name:-compact}.safetensors")
+        [ -e "${weights[-1]}" ] || exit 1 # the training was stopped; it has said how to go on
+    done
 done
 
-python3 "$here/tools/ship_weights.py" "$weights" ${into:+--into "$into"}
+final=$out/final/${name:-compact}.safetensors
+[ -e "${final%.safetensors}.json" ] || refit int8 "${weights[@]}" "$recipe" --root "$data" --out "$final"
+python3 "$here/tools/ship_weights.py" "$final" ${into:+--into "$into"}

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     args.config = find_config(args.config)
     recipe = load_recipe(args.config)
     check_device(args.device)
-    held_out, compare = _clips_to_track(args.config.parent / recipe.material, args.root) if args.root else ([], [])
+    held_out, compare = clips_to_track(args.config.parent / recipe.material, args.root) if args.root else ([], [])
     with team(args.device) as (processes, device):
         trainer = _new_trainer(args, recipe, processes, device)
         board = open_board(args.out / "tensorboard") if args.tensorboard and processes.leads else None
@@ -101,7 +101,7 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def _clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[HeldOut]]:
+def clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[HeldOut]]:
     """Validation clips, and sequences to compare on."""
     from onlinetada.errors import InputError
     from onlinetada.trackers.config import load_config

@@ -9,6 +9,7 @@ from onlinetada.errors import InputError
 from onlinetada.trackers.models.compact import CompactOptions
 from onlinetada.trackers.training.batches import BatchOptions
 from onlinetada.trackers.training.narrowing import NarrowingOptions
+from onlinetada.trackers.training.rounding import RoundingOptions
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Recipe:
         model: the network.
         batch: what the clips are made of.
         optimiser: how it learns.
-        narrowing: how ``tools/narrow_backbone.py`` makes the blocks of earlier weights as narrow as the model's widths.
+        narrowing: how ``tools/refit_backbone.py narrow`` makes the blocks of earlier weights as narrow as ``widths``.
+        rounding: how ``tools/refit_backbone.py int8`` makes blocks fit for int8 afterwards.
         iterations: steps of the optimiser.
         name: of the weights' file.
         seed: of weights and clips.
@@ -71,6 +73,7 @@ class Recipe:
     batch: BatchOptions = field(default_factory=BatchOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     narrowing: NarrowingOptions = field(default_factory=NarrowingOptions)
+    rounding: RoundingOptions = field(default_factory=RoundingOptions)
     seed: int = 0
     imagenet: bool = True
     initial: str | None = None
