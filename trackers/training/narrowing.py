@@ -86,7 +86,7 @@ def narrowed(
         for group in optimiser.param_groups:
             group["lr"] = options.learning_rate * cosine_rate(iteration, options.iterations)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         if (iteration + 1) % 100 == 0:
             report(iteration + 1, error)

@@ -85,7 +85,7 @@ def made_for_int8(
         for group in optimiser.param_groups:
             group["lr"] = options.learning_rate * cosine_rate(iteration, options.iterations)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     report(options.iterations, error)
     return made.requires_grad_(False)
