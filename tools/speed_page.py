@@ -52,7 +52,7 @@ machine are too long, and the command says so.
 | device | `--runtime auto` takes |
 | --- | --- |
 | CPU | ONNX Runtime, with the exported step that lies beside the weights |
-| GPU | one CUDA graph of crop, network, decoding, choice and state update |
+| GPU | one CUDA graph of crop, network, decoding, choice, learning and state update |
 
 Where no step lies beside the weights, or one of other weights (a warning says so), torch computes. Graphs are made at
 batch sizes 1, 2, 4 and so on; each is compared once with the same step run plainly, which takes its place where they
@@ -60,8 +60,7 @@ differ or nothing can be captured. `--runtime torch` switches both off.
 
 `--dtype bf16` lets the backbone compute in bfloat16, in torch; heads and decoding stay float32. It pays where the
 processor has bfloat16 instructions (`avx512_bf16`, AMX) and on GPUs. There, float32 is what PyTorch makes of it:
-convolutions in TF32. `--threads` sets the threads of torch, OpenCV and
-ONNX Runtime. Of several targets, each is one thread's from beginning to end.
+convolutions in TF32. `--threads` sets the threads of torch, OpenCV and ONNX Runtime. Of several targets, each is one thread's from beginning to end.
 
 The step that ships is int8 where that pays: the backbone's convolutions after its first block, scaled by what
 calibration on training video saw; the first layers and the head stay float32. On processors without int8 instructions
