@@ -34,21 +34,38 @@ def scores(title: str, part: dict[str, Any]) -> str:
     return f"### {title}\n\n{part['protocol']}.\n\n" + table(["", "tracks", "success", "precision at 20 px"], rows)
 
 
+def history(training: dict[str, Any]) -> list[str]:
+    """What was done, one thing after the other; runs that were averaged stand beside each other."""
+    begun = training.get("begins_with", [])
+    runs = begun if isinstance(begun, list) else [begun]
+    said = history(runs[0])[:-1] if len(runs) > 1 else [line for run in runs for line in history(run)]
+    if len(runs) > 1:
+        said.append("the average of " + " and ".join(history(run)[-1] for run in runs))
+    if "iterations" in training:
+        seed = training.get("seed", training.get("recipe", {}).get("seed"))
+        where = f" on {training['device']}" if "device" in training else ""
+        said.append(
+            f"{training['iterations']:,} iterations, {training['search_frames']:,} search frames, "
+            f"{training['seconds'] / 60:.0f} minutes{where}{'' if seed is None else f', seed {seed}'}"
+        )
+    if "narrowing" in training:
+        steps, error = training["narrowing"]["iterations"], training.get("narrowing_error")
+        said.append(f"early blocks made narrower in {steps:,} iterations (error {error} of the variance)")
+    if "rounding_error" in training:
+        steps = training["recipe"]["rounding"]["iterations"]
+        said.append(f"fitted for int8 in {steps:,} iterations (error {training['rounding_error']} of the variance)")
+    return said
+
+
 def page_of(card: dict[str, Any]) -> str:
     """One model."""
-    training, seed = card["training"], card["training"]["recipe"]["seed"]
     facts = [
         ["parameters", f"{card['parameters']:,}"],
         ["file", f"{card['file_bytes'] / 1e6:.1f} MB, sha256 `{card['sha256']}`"],
         ["network", ", ".join(f"{k} {v}" for k, v in card["network"].items())],
         ["inference", ", ".join(f"{k} {v}" for k, v in card["inference"].items())],
         ["trained on", "; ".join(f"{name}: {terms}" for name, terms in card["data"].items())],
-        [
-            "training",
-            f"{training['iterations']:,} iterations, {training['search_frames']:,} search frames, "
-            f"{training['seconds'] / 60:.0f} minutes on {training['device']} ({training['threads']} thread), "
-            f"seed {seed}",
-        ],
+        ["training", "; ".join(history(card["training"]))],
         ["licence", f"{card['license']}. {card['terms']}"],
         ["not for", card["not_for"]],
     ]

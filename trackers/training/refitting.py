@@ -77,7 +77,12 @@ def fit_for_int8(
     report = _Report(recipe.rounding.iterations, say)
     network.backbone = made_for_int8(network.backbone, bank, recipe.batch, recipe.rounding, report=report)
     origins = [origin(path)["begins_with"] for path in weights]
-    training = {"rounding_error": report.error, "begins_with": origins[0] if len(origins) == 1 else origins}
+    training = {
+        "rounding_error": report.error,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "begins_with": origins[0] if len(origins) == 1 else origins,
+    }
     return release(network.eval(), out, recipe=recipe, training=training, terms=bank.terms, clips=clips)
 
 

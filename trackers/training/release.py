@@ -59,7 +59,7 @@ def write_weights(network: nn.Module, path: Path, *, half: bool = True, about: M
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-_OF_THE_LAST_PART = ("recipe", "device", "torch", "threads", "processes")  # what is not said of earlier parts
+_OF_THE_LAST_PART = ("recipe", "torch", "threads", "processes")  # what is not said of earlier parts
 
 
 def _compact(value: Tensor) -> Tensor:
@@ -122,6 +122,8 @@ def origin(initial: Path | None) -> dict[str, Any]:
         return {}
     training = read_card(initial).get("training", {})
     kept = {name: value for name, value in training.items() if name not in _OF_THE_LAST_PART}
+    if isinstance(training.get("recipe"), dict):
+        kept["seed"] = training["recipe"].get("seed")
     return {"begins_with": {"sha256": hashlib.sha256(initial.read_bytes()).hexdigest(), **kept}}
 
 
