@@ -42,7 +42,8 @@ def history(training: dict[str, Any]) -> list[str]:
     if len(runs) > 1:
         said.append("the average of " + " and ".join(history(run)[-1] for run in runs))
     if "iterations" in training:
-        seed = training.get("seed", training.get("recipe", {}).get("seed"))
+        recipe = training.get("recipe")
+        seed = recipe["seed"] if isinstance(recipe, dict) else training.get("seed")
         where = f" on {training['device']}" if "device" in training else ""
         said.append(
             f"{training['iterations']:,} iterations, {training['search_frames']:,} search frames, "

@@ -60,7 +60,8 @@ differ or nothing can be captured. `--runtime torch` switches both off.
 
 `--dtype bf16` lets the backbone compute in bfloat16, in torch; heads and decoding stay float32. It pays where the
 processor has bfloat16 instructions (`avx512_bf16`, AMX) and on GPUs. There, float32 is what PyTorch makes of it:
-convolutions in TF32. `--threads` sets the threads of torch, OpenCV and ONNX Runtime. Of several targets, each is one thread's from beginning to end.
+convolutions in TF32. `--threads` sets the threads of torch, OpenCV and ONNX Runtime.
+Of several targets, each is one thread's from beginning to end.
 
 The step that ships is int8 where that pays: the backbone's convolutions after its first block, scaled by what
 calibration on training video saw; the first layers and the head stay float32. On processors without int8 instructions
