@@ -8,8 +8,8 @@
 # OUT      folder for packed material, and for each recipe a folder with log, checkpoint, weights
 # RECIPES  separated by commas, each going on from the weights of the one before, made narrower first where its
 #          model says so; A+B are two runs whose average goes on; by default configs/compact_cpu.yaml,
-#          compact_cpu_2.yaml and compact_cpu_3.yaml+compact_cpu_3b.yaml; on a GPU configs/compact.yaml, with
-#          --device cuda --compile at the end
+#          compact_cpu_2.yaml and compact_cpu_3.yaml+compact_cpu_3b.yaml; on a GPU
+#          configs/compact.yaml,configs/compact_2.yaml, with --device cuda --compile at the end
 set -euo pipefail
 if [ $# -lt 2 ]; then
     sed -n '2,14s/^# \{0,1\}//p' "$0"
@@ -19,7 +19,9 @@ here=$(cd "$(dirname "$0")/.." && pwd) cpu=$(cd "$(dirname "$0")/../configs" && 
 data=$1 out=$2 recipes=${3:-$cpu.yaml,${cpu}_2.yaml,${cpu}_3.yaml+${cpu}_3b.yaml} into=${4:-}
 export MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=4000000000 # large buffers stay with the process
 
-refit() { python3 "$here/tools/refit_backbone.py" "$@" --data "$out/packed"; }
+device=cpu
+case " ${*:5} " in *" cuda "*) device=cuda ;; esac
+refit() { python3 "$here/tools/refit_backbone.py" "$@" --data "$out/packed" --device "$device"; }
 
 weights=() had=
 IFS=, read -ra parts <<<"$recipes"

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from onlinetada.errors import InputError
-from onlinetada.trackers.commands.train import clips_to_track
+from onlinetada.trackers.commands.train import check_device, clips_to_track
 from onlinetada.trackers.training.bank import load_bank
 from onlinetada.trackers.training.jobs import load_recipe
 from onlinetada.trackers.training.recipe import Recipe
@@ -35,13 +35,15 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder made by: onlinetada data pack")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--root", type=Path, help="folder of the raw data")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     recipe = load_recipe(args.recipe)
     if not isinstance(recipe, Recipe):
         raise InputError(f"{args.recipe} is no recipe of a compact network")
-    bank = load_bank(args.data, "cpu", place="host")
+    check_device(args.device)
+    bank = load_bank(args.data, args.device)
     if args.what == "narrow":
         if len(args.weights) > 1:
             raise InputError("narrow takes one file of weights")

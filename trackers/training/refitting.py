@@ -43,10 +43,11 @@ def narrow(weights: Path, recipe: Recipe, bank: Bank, out: Path, *, say: Say = p
     tensors = averaged([weights])
     wide = Lite0(depth=recipe.model.depth).requires_grad_(False)
     load_strictly(wide, _of_backbone(tensors), str(weights))
+    wide = wide.to(bank.pictures.device)
     torch.manual_seed(recipe.seed)
     report = _Report(recipe.narrowing.iterations, say)
     made = narrowed(wide, recipe.model.widths, bank, recipe.batch, recipe.narrowing, report=report)
-    tensors |= {_BACKBONE + name: tensor.contiguous() for name, tensor in made.state_dict().items()}
+    tensors |= {_BACKBONE + name: tensor.cpu().contiguous() for name, tensor in made.state_dict().items()}
     _write(tensors, out)
     training = {"narrowing": asdict(recipe.narrowing), "narrowing_error": report.error, **origin(weights)}
     card = {"model": "compact", "network": asdict(recipe.model), "training": training}
@@ -74,8 +75,10 @@ def fit_for_int8(
     """
     network = CompactNetwork(recipe.model).requires_grad_(False)
     load_strictly(network, averaged(weights), str(weights[0]))
+    network = network.to(bank.pictures.device)
     report = _Report(recipe.rounding.iterations, say)
     network.backbone = made_for_int8(network.backbone, bank, recipe.batch, recipe.rounding, report=report)
+    network = network.cpu().eval()
     origins = [origin(path)["begins_with"] for path in weights]
     training = {
         "rounding_error": report.error,
@@ -83,7 +86,7 @@ def fit_for_int8(
         "threads": torch.get_num_threads(),
         "begins_with": origins[0] if len(origins) == 1 else origins,
     }
-    return release(network.eval(), out, recipe=recipe, training=training, terms=bank.terms, clips=clips)
+    return release(network, out, recipe=recipe, training=training, terms=bank.terms, clips=clips)
 
 
 def averaged(weights: Sequence[Path]) -> dict[str, Tensor]:
