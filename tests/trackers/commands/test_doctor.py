@@ -56,7 +56,7 @@ def test_the_self_test_measures(
 
 
 def test_the_self_test_ends_in_time_and_a_real_tracker_passes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["doctor", "--model", "opencv-mil", "--seconds", "3"]) == 0
+    assert main(["doctor", "--model", "compact", "--seconds", "3"]) == 0
     assert "tracks" in capsys.readouterr().out
 
 
