@@ -39,7 +39,7 @@ def update_form(engine: Engine, footage: Footage, batch: int) -> Form:
 
 
 def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]:
-    """The stages of an update by themselves, on one frame: crop, network, decide as the host does them.
+    """The stages of an update by themselves, on one frame: crop, network, decide, learn as the host does them.
 
     Where looks are computed on the device, "whole step" is all of it there, from the crop to the choice.
     """
@@ -67,6 +67,14 @@ def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]
         return looker.decide(plans, candidates, flat)
 
     forms: dict[str, Form] = {"crop": crop, "network": network, "decide": decide}
+    if candidates.features is not None:
+        looks = decide()
+
+        @torch.inference_mode()
+        def learn() -> None:
+            looker.learn(plans, looks, candidates.features, state)
+
+        forms["learn"] = learn
     if isinstance(looker, DeviceLooker):
         with torch.inference_mode():
             looker.look(plans, state)

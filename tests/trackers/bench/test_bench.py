@@ -32,6 +32,7 @@ def test_rows_for_stages_peers_and_growth(tmp_path: Path) -> None:
         ("compact", "crop"),
         ("compact", "network"),
         ("compact", "decide"),
+        ("compact", "learn"),
     ]
     for row in rows:
         assert row["batch"] == "2" and row["frame"] == "320x240" and row["threads"] == "1"
@@ -93,7 +94,7 @@ def test_a_look_on_the_device_is_a_stage() -> None:
     engine = build_engine("compact", device="cpu", runtime="torch")
     looker = DeviceLooker(engine.network, engine.config, engine.device)
     forms = stage_forms(Engine(engine.network, engine.config, looker=looker), make_footage("320x240", frames=3), 2)
-    assert list(forms) == ["crop", "network", "decide", "whole step"]
+    assert list(forms) == ["crop", "network", "decide", "learn", "whole step"]
     forms["whole step"]()
 
 
