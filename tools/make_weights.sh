@@ -7,8 +7,8 @@
 # DATA     raw data sets, laid out as the recipe's material file says
 # OUT      folder for packed material, and for each recipe a folder with log, checkpoint, weights
 # RECIPES  separated by commas, each going on from the weights of the one before, made narrower first where its
-#          model says so; A+B are two runs whose average goes on; by default configs/compact_cpu.yaml,
-#          compact_cpu_2.yaml and compact_cpu_3.yaml+compact_cpu_3b.yaml; on a GPU
+#          model says so; A+B at the end are two runs, averaged with what they began with; by default
+#          configs/compact_cpu.yaml, _2 and compact_cpu_3.yaml+compact_cpu_3b.yaml; on a GPU
 #          configs/compact.yaml,configs/compact_2.yaml, with --device cuda --compile at the end
 set -euo pipefail
 if [ $# -lt 2 ]; then
@@ -21,7 +21,7 @@ export MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=4000000000 # lar
 
 device=cpu
 case " ${*:5} " in *" cuda "*) device=cuda ;; esac
-refit() { python3 "$here/tools/refit_backbone.py" "$@" --data "$out/packed" --device "$device"; }
+refit() { python3 "$here/tools/refit_weights.py" "$@" --data "$out/packed" --device "$device"; }
 
 weights=() had=
 IFS=, read -ra parts <<<"$recipes"
@@ -48,6 +48,7 @@ for part in "${parts[@]}"; do
     done
 done
 
+[ ${#weights[@]} -gt 1 ] && weights+=("${before[0]}")
 final=$out/final/${name:-compact}.safetensors
-[ -e "${final%.safetensors}.json" ] || refit int8 "${weights[@]}" "$recipe" --root "$data" --out "$final"
+[ -e "${final%.safetensors}.json" ] || refit average "${weights[@]}" "$recipe" --root "$data" --out "$final"
 python3 "$here/tools/ship_weights.py" "$final" ${into:+--into "$into"}

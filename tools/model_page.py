@@ -22,6 +22,9 @@ yellow. Thermal pictures are HIT-UAV's (CC BY 4.0), about a second apart; those 
 detection data set. Drawn by `tools/failures.py`."""
 
 
+_BEGINNING = "what these began with"
+
+
 def table(header: list[str], rows: list[list[Any]]) -> str:
     """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
@@ -40,7 +43,7 @@ def history(training: dict[str, Any]) -> list[str]:
     runs = begun if isinstance(begun, list) else [begun]
     said = history(runs[0])[:-1] if len(runs) > 1 else [line for run in runs for line in history(run)]
     if len(runs) > 1:
-        said.append("the average of " + " and ".join(history(run)[-1] for run in runs))
+        said.append("the average of " + ", of ".join(history(r)[-1] if "iterations" in r else _BEGINNING for r in runs))
     if "iterations" in training:
         recipe = training.get("recipe")
         seed = recipe["seed"] if isinstance(recipe, dict) else training.get("seed")
@@ -52,9 +55,6 @@ def history(training: dict[str, Any]) -> list[str]:
     if "narrowing" in training:
         steps, error = training["narrowing"]["iterations"], training.get("narrowing_error")
         said.append(f"early blocks made narrower in {steps:,} iterations (error {error} of the variance)")
-    if "rounding_error" in training:
-        steps = training["recipe"]["rounding"]["iterations"]
-        said.append(f"fitted for int8 in {steps:,} iterations (error {training['rounding_error']} of the variance)")
     return said
 
 

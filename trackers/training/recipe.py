@@ -9,7 +9,6 @@ from onlinetada.errors import InputError
 from onlinetada.trackers.models.compact import CompactOptions
 from onlinetada.trackers.training.batches import BatchOptions
 from onlinetada.trackers.training.narrowing import NarrowingOptions
-from onlinetada.trackers.training.rounding import RoundingOptions
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ class Recipe:
         model: the network.
         batch: what the clips are made of.
         optimiser: how it learns.
-        narrowing: how ``tools/refit_backbone.py narrow`` makes the blocks of earlier weights as narrow as ``widths``.
-        rounding: how ``tools/refit_backbone.py int8`` makes blocks fit for int8 afterwards.
+        narrowing: how ``tools/refit_weights.py narrow`` makes the blocks of earlier weights as narrow as ``widths``.
         iterations: steps of the optimiser.
         name: of the weights' file.
         seed: of weights and clips.
@@ -73,7 +71,6 @@ class Recipe:
     batch: BatchOptions = field(default_factory=BatchOptions)
     optimiser: OptimiserOptions = field(default_factory=OptimiserOptions)
     narrowing: NarrowingOptions = field(default_factory=NarrowingOptions)
-    rounding: RoundingOptions = field(default_factory=RoundingOptions)
     seed: int = 0
     imagenet: bool = True
     initial: str | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from onlinetada.trackers.absence import AbsenceScore, labelled_signals, score_absence, watch, without_recovery
 from onlinetada.trackers.confidence import ConfidenceCalibration, fit_calibration
@@ -128,7 +129,7 @@ def _run_clip(network: TrackNetwork, config: InferenceConfig, held: HeldOut, nam
 
 
 def _device(network: TrackNetwork) -> torch.device:
-    return next(network.parameters()).device  # type: ignore[attr-defined]
+    return next(network.parameters()).device if isinstance(network, nn.Module) else torch.device("cpu")
 
 
 def score_runs(runs: Sequence[Run], *, first_frame: bool = False) -> dict[str, Scores]:

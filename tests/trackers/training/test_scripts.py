@@ -41,7 +41,7 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     for name, model in parts.items():
         (tmp_path / f"{name}.yaml").write_text(
             f"iterations: 2\nname: tiny\nmodel:\n  {model}\nmaterial: tiny_material.yaml\nimagenet: false\n"
-            "narrowing: {iterations: 2, pictures: 4}\nrounding: {iterations: 2, pictures: 4}\n"
+            "narrowing: {iterations: 2, pictures: 4}\n"
             "frozen_blocks: 5\nfrozen_depthwise: true\n"
             "batch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
         )
@@ -65,10 +65,11 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     card = json.loads((shipped / "tiny.json").read_text())
     assert card["sha256"] == hashlib.sha256((shipped / "tiny.safetensors").read_bytes()).hexdigest()
     assert card["network"]["widths"] == [16, 3]
-    for run in card["training"]["begins_with"]:  # two are averaged
-        made = run["begins_with"]
-        assert run["iterations"] == 2 and made["narrowing"]["iterations"] == 2
-        assert made["begins_with"]["begins_with"]["iterations"] == 2
+    *runs, beginning = card["training"]["begins_with"]  # all are averaged
+    assert len(runs) == 2 and beginning["narrowing"]["iterations"] == 2
+    for run in runs:
+        assert run["iterations"] == 2 and run["begins_with"]["narrowing"]["iterations"] == 2
+        assert run["begins_with"]["begins_with"]["begins_with"]["iterations"] == 2
     assert card["validation"]["scores"]["all"]["tracks"] == 1
 
     (out / "final/tiny.safetensors").write_bytes(b"something else")

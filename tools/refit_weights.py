@@ -1,13 +1,12 @@
 #!/usr/bin/env python3
-"""Make a compact network's backbone cheaper between two parts of its training, or fit for int8 after the last.
+"""What is done to weights of a compact network between two parts of its training, and at the end.
 
-    python tools/refit_backbone.py narrow WEIGHTS RECIPE --data PACKED --out FILE
-    python tools/refit_backbone.py int8 WEIGHTS... RECIPE --data PACKED --out FILE [--root DATA]
+    python tools/refit_weights.py narrow WEIGHTS RECIPE --data PACKED --out FILE
+    python tools/refit_weights.py average WEIGHTS... RECIPE --data PACKED --out FILE [--root DATA]
 
-narrow: early blocks of the widths in RECIPE, the one that training goes on with, answer as the wide ones did. int8: the
-blocks answer in int8 as they do in float; several WEIGHTS, trained with the same recipe, are averaged first; with the
-raw data (--root) the result is validated. What is written is a .safetensors file with its card beside it. Each takes a
-quarter to half an hour on one CPU core.
+narrow: early blocks of the widths in RECIPE, the one that training goes on with, answer as the wide ones did; half an
+hour on one CPU core. average: the mean of runs of RECIPE and of what they began with, released with a card; it is
+validated with the raw data (--root). What is written is a .safetensors file with its card beside it.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from onlinetada.trackers.commands.train import check_device, clips_to_track
 from onlinetada.trackers.training.bank import load_bank
 from onlinetada.trackers.training.jobs import load_recipe
 from onlinetada.trackers.training.recipe import Recipe
-from onlinetada.trackers.training.refitting import fit_for_int8, narrow
+from onlinetada.trackers.training.refitting import narrow, release_average
 
 
 def main() -> int:
     """Read, refit, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("narrow", "int8"))
+    parser.add_argument("what", choices=("narrow", "average"))
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("recipe", type=Path)
     parser.add_argument("--data", type=Path, required=True, help="folder made by: onlinetada data pack")
@@ -44,23 +43,19 @@ def main() -> int:
         raise InputError(f"{args.recipe} is no recipe of a compact network")
     check_device(args.device)
     bank = load_bank(args.data, args.device)
-    if args.what == "narrow":
-        if len(args.weights) > 1:
-            raise InputError("narrow takes one file of weights")
-        narrow(args.weights[0], recipe, bank, args.out, say=_say)
-    else:
+    if args.what == "average":
         clips = clips_to_track(args.recipe.parent / recipe.material, args.root) if args.root else None
-        fit_for_int8(args.weights, recipe, bank, args.out, clips=clips, say=_say)
+        release_average(args.weights, recipe, args.out, terms=bank.terms, clips=clips)
+    elif len(args.weights) > 1:
+        raise InputError("narrow takes one file of weights")
+    else:
+        narrow(args.weights[0], recipe, bank, args.out, say=lambda line: print(line, flush=True))
     print(f"wrote {args.out}")
     return 0
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
     except InputError as error:
-        sys.exit(f"refit_backbone: {error}")
+        sys.exit(f"refit_weights: {error}")
