@@ -19,7 +19,7 @@ import torch
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.commands.train import check_device, clips_to_track
-from onlinetada.trackers.training.bank import load_bank
+from onlinetada.trackers.training.bank import load_bank, terms_of
 from onlinetada.trackers.training.jobs import load_recipe
 from onlinetada.trackers.training.recipe import Recipe
 from onlinetada.trackers.training.refitting import narrow, release_average
@@ -42,14 +42,19 @@ def main() -> int:
     if not isinstance(recipe, Recipe):
         raise InputError(f"{args.recipe} is no recipe of a compact network")
     check_device(args.device)
-    bank = load_bank(args.data, args.device)
     if args.what == "average":
         clips = clips_to_track(args.recipe.parent / recipe.material, args.root) if args.root else None
-        release_average(args.weights, recipe, args.out, terms=bank.terms, clips=clips)
+        release_average(args.weights, recipe, args.out, terms=terms_of(args.data), clips=clips)
     elif len(args.weights) > 1:
         raise InputError("narrow takes one file of weights")
     else:
-        narrow(args.weights[0], recipe, bank, args.out, say=lambda line: print(line, flush=True))
+        narrow(
+            args.weights[0],
+            recipe,
+            load_bank(args.data, args.device),
+            args.out,
+            say=lambda line: print(line, flush=True),
+        )
     print(f"wrote {args.out}")
     return 0
 

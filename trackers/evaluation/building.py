@@ -71,6 +71,7 @@ class TrackerChoice:
         from onlinetada.trackers.assemble import weights_path
         from onlinetada.trackers.models.registry import find_model
         from onlinetada.trackers.runtime.choose import checked_runtime, weights_beside
+        from onlinetada.trackers.runtime.session import learning_beside
 
         given = weights_path(find_model(self.model), self.weights)
         path = weights_beside(given)
@@ -78,7 +79,7 @@ class TrackerChoice:
             raise InputError(f"{path}: no such file of weights")
         further = [path.with_suffix(".json")]  # it holds inference options
         if checked_runtime(self.runtime) != "torch":
-            further += [path.with_suffix(".onnx"), path.with_suffix(".learn.onnx")]
+            further += [path.with_suffix(".onnx"), learning_beside(path)]
         return [path, *(file for file in further if file.is_file())]
 
     def _arguments(self) -> dict[str, Any]:

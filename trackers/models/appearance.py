@@ -83,7 +83,7 @@ def adapted_filter(features: Tensor, prior: Tensor, before: Tensor, keep: float)
 
     It minimises the weighted squared error on this frame + keep * |weights - before|^2. That has one solution, so a
     step of any size is stable, and all that has to be remembered is the filter itself. A few conjugate gradients from
-    the filter so far reach it to float precision: what tells cells of one frame apart has few directions.
+    the filter so far come within a hundredth of the step: what tells cells of one frame apart has few directions.
 
     Args:
         features: (B, C, G, G), unit length a cell.

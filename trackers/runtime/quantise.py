@@ -72,6 +72,3 @@ class _Reader:
 
     def get_next(self) -> Feed | None:
         return next(self._feeds, None)
-
-    def set_range(self, start_index: int, end_index: int) -> None:
-        raise NotImplementedError

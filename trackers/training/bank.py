@@ -82,8 +82,14 @@ def load_bank(folder: Path, device: torch.device | str, *, place: Place = "devic
         shape=table.size.astype(np.float64),
         box=table.box,
         sources=sources,
-        terms={name: about[name]["terms"] for name in about},
+        terms=terms_of(folder),
     )
+
+
+def terms_of(folder: Path) -> dict[str, str]:
+    """Data set -> its terms, of packed material."""
+    about = read_index(folder)["sources"]
+    return {name: about[name]["terms"] for name in about}
 
 
 def _sources(table: Table, kind: int, group_source: npt.NDArray[Any], about: Mapping[str, Any]) -> tuple[Source, ...]:

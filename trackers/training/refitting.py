@@ -63,8 +63,8 @@ def release_average(
 ) -> dict[str, Any]:
     """Write the average of weights, with the card that it is released with.
 
-    Runs from the same beginning lie in one valley, and so does the beginning: their average forgets less and is sure
-    more often than any of them (Wortsman et al. 2022, "Model soups" and "Robust fine-tuning").
+    Runs from the same beginning lie in one valley, and so does the beginning: their average is often better than any of
+    them (Wortsman et al. 2022, "Model soups" and "Robust fine-tuning of zero-shot models").
 
     Args:
         weights: of a compact network: runs of the same recipe, and what they began with.
