@@ -28,6 +28,7 @@ class BatchOptions:
         still: clips of camera motion over stills.
         real: clips of real video.
         mismatched: share of clips whose frame 0 is of another clip, so that there is no target to find.
+        absent: share of search frames that are of another clip: whatever its target looks like, it is not ours.
         scene: how wild they are.
     """
 
@@ -35,6 +36,7 @@ class BatchOptions:
     still: int = 6
     real: int = 10
     mismatched: float = 0.04
+    absent: float = 0.0
     scene: SceneOptions = field(default_factory=SceneOptions)
 
     @property
@@ -81,6 +83,7 @@ class BatchPlan:
         noise: (B,) standard deviation.
         softened: (B,) clips in a random order, of which each eighth loses sharpness in another way.
         mismatched: clips that get the first frame of the clip before them.
+        absent: (M, 2) clip and frame that get the same frame of the clip before it.
         error: (B, K, 4) how far off a tracker's boxes are: centre in sizes, log of the size.
         grain_seed: of the noise.
     """
@@ -94,6 +97,7 @@ class BatchPlan:
     noise: Floats
     softened: Ints
     mismatched: Ints
+    absent: Ints
     error: Floats
     grain_seed: int
 
@@ -130,6 +134,7 @@ def plan_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> Batc
         noise=(rng.random(b) < 0.5) * rng.uniform(0, 7, b),
         softened=rng.permutation(b),
         mismatched=np.flatnonzero(rng.random(b) < options.mismatched),
+        absent=_absent_frames(b, k, options.absent, rng),
         error=rng.normal(0, 1, (b, k, 4)) * np.where(rng.random((b, k, 1)) < _CARELESS, 0.25, 0.05),
         grain_seed=grain_seed,
     )
@@ -150,6 +155,7 @@ def render(bank: Bank, plan: BatchPlan, *, kernels: Kernels | None = None) -> Cl
     images = _degrade(images, plan.softened)
     inside = (boxes[..., :2].abs() < scene.size / 2).all(-1)
     present = valid & inside & valid[:, :1]
+    images, present = _swap_frames(images, present, plan.absent)
     images, boxes, present = _mismatch(images, boxes, present, plan.mismatched)
     believed = _believed(boxes, present, upload(plan.error.astype(np.float32), device))
     return ClipBatch(images.permute(0, 4, 1, 2, 3), boxes, present, believed)
@@ -239,6 +245,22 @@ def _low(factor: int) -> Callable[[Tensor], Tensor]:
 def _box_blur(height: int, width: int) -> Callable[[Tensor], Tensor]:
     padding = (height // 2, width // 2)
     return lambda x: F.avg_pool2d(x, (height, width), 1, padding, count_include_pad=False)
+
+
+def _absent_frames(clips: int, frames: int, share: float, rng: Rng) -> Ints:
+    if not share:  # draws nothing, so that recipes without it stay what they were
+        return np.zeros((0, 2), np.int64)
+    chosen = rng.random((clips, frames)) < share
+    chosen[:, 0] = False
+    return np.argwhere(chosen)
+
+
+def _swap_frames(images: Tensor, present: Tensor, which: Ints) -> tuple[Tensor, Tensor]:
+    if len(which):
+        clip, frame, other = (upload(v.copy(), images.device) for v in (*which.T, (which[:, 0] - 1) % len(images)))
+        images[clip, frame] = images[other, frame]
+        present[clip, frame] = False
+    return images, present
 
 
 def _mismatch(images: Tensor, boxes: Tensor, present: Tensor, rows: Ints) -> tuple[Tensor, Tensor, Tensor]:

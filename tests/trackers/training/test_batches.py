@@ -99,6 +99,19 @@ def test_same_seed_same_batch_other_seed_another(bank: Bank) -> None:
     assert 0 <= a.clip.min() and a.clip.max() <= 255
 
 
+def test_absent_frames_show_another_clip(bank: Bank) -> None:
+    options = BatchOptions(pasted=2, still=3, real=3, mismatched=0.0, scene=SCENE)
+    with_target = make_batch(bank, options, (0,))
+    batch = make_batch(bank, dataclasses.replace(options, absent=1.0), (0,))
+    assert batch.present[:, 0].all() and not batch.present[:, 1:].any()
+    assert batch.believed[:, 1:].isnan().all(), "nothing is to be learned there"
+    assert torch.equal(batch.boxes, with_target.boxes)
+    some = make_batch(bank, dataclasses.replace(options, absent=0.5), (0,))
+    assert 0 < some.present[:, 1:].float().mean() < 1 and some.present[:, 0].all()
+    difference = (some.clip - some.clip.roll(1, 0)).abs().flatten(3).amax((1, 3))
+    assert (difference[~some.present] == 0).any(), "the frame is the neighbour's, pixel by pixel"
+
+
 def test_mismatched_clips_have_no_target(bank: Bank) -> None:
     options = BatchOptions(pasted=0, still=8, real=8, mismatched=1.0, scene=SCENE)
     assert not make_batch(bank, options, (0,)).present.any()
