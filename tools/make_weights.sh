@@ -7,8 +7,8 @@
 # DATA     raw data sets, laid out as the recipe's material file says
 # OUT      folder for packed material, and for each recipe a folder with log, checkpoint, weights
 # RECIPES  separated by commas, each going on from the weights of the one before, made narrower first where its
-#          model says so; A+B at the end are two runs, averaged with what they began with; by default
-#          configs/compact_cpu.yaml, _2 and compact_cpu_3.yaml+compact_cpu_3b.yaml; on a GPU
+#          model says so; A+B are two runs, averaged with what they began with; by default configs/compact_cpu.yaml,
+#          _2, _3.yaml+_3b.yaml and _4.yaml+_4b.yaml (with the material of docs/material.md); on a GPU
 #          configs/compact.yaml,configs/compact_2.yaml, with --device cuda --compile at the end
 set -euo pipefail
 if [ $# -lt 2 ]; then
@@ -16,22 +16,27 @@ if [ $# -lt 2 ]; then
     exit 2
 fi
 here=$(cd "$(dirname "$0")/.." && pwd) cpu=$(cd "$(dirname "$0")/../configs" && pwd)/compact_cpu
-data=$1 out=$2 recipes=${3:-$cpu.yaml,${cpu}_2.yaml,${cpu}_3.yaml+${cpu}_3b.yaml} into=${4:-}
+data=$1 out=$2 recipes=${3:-$cpu.yaml,${cpu}_2.yaml,${cpu}_3.yaml+${cpu}_3b.yaml,${cpu}_4.yaml+${cpu}_4b.yaml} into=${4:-}
 export MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=4000000000 # large buffers stay with the process
 
 device=cpu
 case " ${*:5} " in *" cuda "*) device=cuda ;; esac
-refit() { python3 "$here/tools/refit_weights.py" "$@" --data "$out/packed" --device "$device"; }
+refit() { python3 "$here/tools/refit_weights.py" "$@" --data "$packed" --device "$device"; }
 
-weights=() had=
+weights=() began=() had= # of the part so far: what its runs made, what they began with, how wide it is
 IFS=, read -ra parts <<<"$recipes"
 for part in "${parts[@]}"; do
-    before=("${weights[@]}") weights=() narrow=
+    before=("${weights[@]}") narrow=
+    if [ ${#before[@]} -gt 1 ]; then # the part before had several runs
+        [ -e "$run-mean.safetensors" ] || refit average "${before[@]}" "${began[@]}" "$recipe" --out "$run-mean.safetensors"
+        before=("$run-mean.safetensors")
+    fi
+    weights=()
     IFS=+ read -ra runs <<<"$part"
     for recipe in "${runs[@]}"; do
         material=$(sed -n 's/^material: *//p' "$recipe")
-        material=$(dirname "$recipe")/${material:-material.yaml}
-        [ -e "$out/packed/index.json" ] || onlinetada data pack "$material" --root "$data" --out "$out/packed"
+        material=${material:-material.yaml} packed=$out/packed/$(basename "$material" .yaml)
+        [ -e "$packed/index.json" ] || onlinetada data pack "$(dirname "$recipe")/$material" --root "$data" --out "$packed"
 
         run=$out/$(basename "$recipe" .yaml) name=$(sed -n 's/^name: *//p' "$recipe") more=()
         widths=$(sed -n 's/^  widths: *//p' "$recipe")
@@ -42,13 +47,14 @@ for part in "${parts[@]}"; do
         fi
         [ -d "$run/checkpoint" ] && more=(--resume)
         [ ${#before[@]} -gt 0 ] && more+=(--initial "${before[0]}")
-        onlinetada train "$recipe" --data "$out/packed" --out "$run" ${more[@]+"${more[@]}"} "${@:5}"
+        onlinetada train "$recipe" --data "$packed" --out "$run" ${more[@]+"${more[@]}"} "${@:5}"
         weights+=("$run/${name:-compact}.safetensors")
         [ -e "${weights[-1]}" ] || exit 1 # the training was stopped; it has said how to go on
     done
+    began=("${before[@]}")
 done
 
-[ ${#weights[@]} -gt 1 ] && weights+=("${before[0]}")
+[ ${#weights[@]} -gt 1 ] && weights+=("${began[@]}")
 final=$out/final/${name:-compact}.safetensors
 [ -e "${final%.safetensors}.json" ] || refit average "${weights[@]}" "$recipe" --root "$data" --out "$final"
 python3 "$here/tools/ship_weights.py" "$final" ${into:+--into "$into"}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from onlinetada.state import StreamState
-from onlinetada.trackers.confidence import measure_signals
+from onlinetada.trackers.confidence import SIGNALS, measure_signals
 from onlinetada.trackers.crop import Region, crop_square, whole_region
 from onlinetada.trackers.decide import choose, cosine_window
 from onlinetada.trackers.models.network import Candidates, LearningNetwork, TrackNetwork
@@ -24,6 +24,7 @@ from onlinetada.trackers.result import Image
 
 Floats = npt.NDArray[np.float64]
 
+_IS_JUMP = np.array([name == "size_jump" for name in SIGNALS])
 _SHARED_CROPS = 8  # fewer are not worth starting threads for
 
 
@@ -37,6 +38,8 @@ class Plan:
         region: the search region around it.
         fill: (3,) colour outside of the picture.
         centred: whether places near the expected one are preferred.
+        size_known: whether another size than the expected one speaks against a candidate; a target that was lost may
+            come back in any.
     """
 
     picture: Image
@@ -44,6 +47,7 @@ class Plan:
     region: Region
     fill: Floats
     centred: bool = True
+    size_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Look:
         confidence: that it is, 0..1; 0 where the picture shows nothing.
         blind: whether the picture shows nothing there, or the network gave no numbers.
         raw_score: the network's score of the choice.
-        signals: (4,) what the confidence is made of, see ``confidence.SIGNALS``.
+        signals: (4,) what the confidence is made of, see ``confidence.SIGNALS``; no jump where the size is not known.
     """
 
     found: Pose
@@ -158,6 +162,8 @@ class Looker:
         score: Floats,
     ) -> list[Look]:
         """What was seen, from the numbers of the chosen candidates, see ``decide.Choice``."""
+        known = np.array([[plan.size_known] for plan in plans])
+        signals = signals * np.where(_IS_JUMP, known, 1)
         confidence = self.config.confidence(signals)
         usable = np.isfinite(np.concatenate([signals, offset, size], 1)).all(axis=1)
         looks = []

@@ -78,7 +78,7 @@ class Target:
             region = search_region(self.pose, self._geometry, side=side)
             return Plan(picture, self.pose, region, self._fill)
         region = search_region(self.hunt.last, self._geometry, growth=self.hunt.growth(self.timestamp_s))
-        return Plan(picture, self.hunt.last, region, self._fill)
+        return Plan(picture, self.hunt.last, region, self._fill, size_known=False)
 
     def sweep_plans(self, main: Plan) -> list[Plan]:
         """Where else to look while lost."""
@@ -89,7 +89,7 @@ class Target:
         places = self.hunt.windows((width, height), self.timestamp_s)
         regions = [search_region(pose, self._geometry) for pose in places]
         return [
-            Plan(main.picture, pose, region, self._fill, centred=i < following)
+            Plan(main.picture, pose, region, self._fill, centred=i < following, size_known=False)
             for i, (pose, region) in enumerate(zip(places, regions, strict=True))
         ]
 

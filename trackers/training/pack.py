@@ -56,6 +56,7 @@ class SourceOptions:
         only: if given, only clips whose name matches one of these patterns.
         leave_out_list: file with names, one a line, relative to the root: clips whose name ends so are left out.
         weight: how often its tracks are drawn, relative to the other sources.
+        gaps: what a frame without a box says of the target: that it is "absent", or nothing ("unsure").
     """
 
     name: str
@@ -70,6 +71,7 @@ class SourceOptions:
     only: tuple[str, ...] = ("*",)
     leave_out_list: str | None = None
     weight: float = 1.0
+    gaps: Literal["absent", "unsure"] = "absent"
 
     def takes(self, clip: str) -> bool:
         """Whether a clip of this name belongs to the data set."""

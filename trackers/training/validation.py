@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from onlinetada.trackers.absence import AbsenceScore, labelled_signals, score_absence, watch, without_recovery
+from onlinetada.trackers.absence import AbsenceScore, Watched, labelled_signals, score_absence, watch, without_recovery
 from onlinetada.trackers.confidence import ConfidenceCalibration, fit_calibration
 from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.evaluation.geometry import centers, overlap
@@ -30,10 +30,17 @@ _ABSENT: Box = (np.nan, np.nan, np.nan, np.nan)
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One clip that no training sees."""
+    """One clip that no training sees.
+
+    Attributes:
+        source: data set.
+        clip: pictures and tracks.
+        tells_absence: whether a target is absent where it has no box.
+    """
 
     source: str
     clip: Clip
+    tells_absence: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def held_out_clips(
         if (root / source.path).is_dir():
             for clip in open_folder(root / source.path, source.format):
                 if source.takes(clip.name) and (names is None or clip.name in names):
-                    found.setdefault(clip.name, HeldOut(source.name, clip))
+                    found.setdefault(clip.name, HeldOut(source.name, clip, source.gaps == "absent"))
     return list(found.values())
 
 
@@ -129,7 +136,8 @@ def _run_clip(network: TrackNetwork, config: InferenceConfig, held: HeldOut, nam
 
 
 def _device(network: TrackNetwork) -> torch.device:
-    return next(network.parameters()).device if isinstance(network, nn.Module) else torch.device("cpu")
+    parameter = next(network.parameters(), None) if isinstance(network, nn.Module) else None
+    return torch.device("cpu") if parameter is None else parameter.device
 
 
 def score_runs(runs: Sequence[Run], *, first_frame: bool = False) -> dict[str, Scores]:
@@ -165,17 +173,23 @@ def fit_confidence(
     Only clips of 30 frames and more say something about that, of each the first track. The scores are those of the
     clips that the coefficients were fitted on; ``tools/calibrate.py`` measures on others.
     """
-    tracks = [(h.clip, next(iter(h.clip.tracks.values()))) for h in clips if h.clip.length >= _LONG and h.clip.tracks]
-    engine = Engine(network, config, device=_device(network))
-    naive = without_recovery(engine)
-    seen = [watch(naive, clip.read(range(min(boxes), clip.length)), boxes, restart=True) for clip, boxes in tracks]
+    long = [held for held in clips if held.clip.length >= _LONG and held.clip.tracks]
+    naive = without_recovery(Engine(network, config, device=_device(network)))
+    seen = [_watched(naive, held, restart=True) for held in long]
     try:
         calibration = fit_calibration(*labelled_signals(seen))
     except ValueError:  # no long clip, or the box was always on the target
         return None
     tuned = Engine(network, replace(config, confidence=calibration), device=_device(network))
-    runs = [watch(tuned, clip.read(range(min(boxes), clip.length)), boxes) for clip, boxes in tracks]
-    return calibration, score_absence(runs)
+    return calibration, score_absence([_watched(tuned, held) for held in long])
+
+
+def _watched(engine: Engine, held: HeldOut, *, restart: bool = False) -> Watched:
+    """A run over a clip's first track; frames that say nothing of the target are left out of what is told."""
+    boxes = next(iter(held.clip.tracks.values()))
+    run = watch(engine, held.clip.read(range(min(boxes), held.clip.length)), boxes, restart=restart)
+    told = run.present | held.tells_absence
+    return Watched(*(getattr(run, field.name)[told] for field in fields(run)))
 
 
 def as_plain(scores: dict[str, Scores]) -> dict[str, dict[str, float]]:

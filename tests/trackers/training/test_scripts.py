@@ -37,10 +37,12 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
         "  - {name: stills, path: stills, format: stills, terms: made here, blobs: 1}\n"
     )
     narrow = "memory: learned\n  widths: [16, 3]"
-    parts = {"tiny": "memory: fixed", "tiny_2": "memory: learned", "tiny_3": narrow, "tiny_4": narrow}
+    (tmp_path / "more_material.yaml").write_text((tmp_path / "tiny_material.yaml").read_text())
+    parts = {"tiny": "memory: fixed", "tiny_2": "memory: learned"}
+    parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b")}
     for name, model in parts.items():
         (tmp_path / f"{name}.yaml").write_text(
-            f"iterations: 2\nname: tiny\nmodel:\n  {model}\nmaterial: tiny_material.yaml\nimagenet: false\n"
+            f"iterations: 2\nname: tiny\nmodel:\n  {model}\nmaterial: {'more' if '4' in name else 'tiny'}_material.yaml\nimagenet: false\n"
             "narrowing: {iterations: 2, pictures: 4}\n"
             "frozen_blocks: 5\nfrozen_depthwise: true\n"
             "batch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
@@ -53,20 +55,24 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
         str(ROOT / "tools/make_weights.sh"),
         str(raw),
         str(out),
-        ",".join(str(tmp_path / f"{name}.yaml") for name in parts).replace(",", "+").replace("+", ",", 2),
+        ",".join(str(tmp_path / f"{name}.yaml") for name in parts).replace(f",{tmp_path}/tiny_3b", f"+{tmp_path}/tiny_3b")
+        .replace(f",{tmp_path}/tiny_4b", f"+{tmp_path}/tiny_4b"),
         str(shipped),
     ]
 
     stopped = subprocess.run([*command, "--max-minutes", "0"], env=environment, capture_output=True, text=True)
     assert stopped.returncode != 0 and "go on with --resume" in stopped.stdout and not shipped.exists()
-    packed_at = (out / "packed/index.json").stat().st_mtime_ns
+    packed_at = (out / "packed/tiny_material/index.json").stat().st_mtime_ns
     subprocess.run(command, env=environment, check=True)
-    assert (out / "packed/index.json").stat().st_mtime_ns == packed_at, "packed once"
+    assert (out / "packed/tiny_material/index.json").stat().st_mtime_ns == packed_at, "packed once"
     card = json.loads((shipped / "tiny.json").read_text())
     assert card["sha256"] == hashlib.sha256((shipped / "tiny.safetensors").read_bytes()).hexdigest()
     assert card["network"]["widths"] == [16, 3]
-    *runs, beginning = card["training"]["begins_with"]  # all are averaged
-    assert len(runs) == 2 and beginning["narrowing"]["iterations"] == 2
+    *last, beginning = card["training"]["begins_with"]  # all are averaged
+    assert len(last) == 2 and all(run["iterations"] == 2 for run in last)
+    assert all(run["begins_with"]["sha256"] == beginning["sha256"] for run in last)
+    *runs, narrowed = beginning["begins_with"]
+    assert len(runs) == 2 and narrowed["narrowing"]["iterations"] == 2
     for run in runs:
         assert run["iterations"] == 2 and run["begins_with"]["narrowing"]["iterations"] == 2
         assert run["begins_with"]["begins_with"]["begins_with"]["iterations"] == 2
