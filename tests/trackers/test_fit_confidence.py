@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from onlinetada.trackers.options import InferenceConfig
@@ -29,16 +31,15 @@ def test_gaps_tell_of_absence_only_where_the_data_set_says_so(matcher: Any, scen
     calibration, score = fitted
     assert calibration.peak > 0 and score.returns == int(tells)
     assert math.isnan(score.recall) != tells
+    assert fit_confidence(matcher, InferenceConfig(), [HeldOut("made", clip, fits_confidence=False)]) is None
 
 
 def test_the_material_says_what_gaps_mean(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    source = SourceOptions("birds", "set", "sequences", "made here", gaps="unsure")
-    import cv2
-    import numpy as np
-
+    source = SourceOptions("birds", "set", "sequences", "made here", gaps="unsure", fits_confidence=False)
     (tmp_path / "set/one").mkdir()
     for n in (1, 2):
         cv2.imwrite(str(tmp_path / f"set/one/{n:04}.png"), np.zeros((40, 40, 3), np.uint8))
     (tmp_path / "set/one/groundtruth.txt").write_text("1,1,9,9\nnan,nan,nan,nan\n")
-    assert [held.tells_absence for held in held_out_clips([source], tmp_path)] == [False]
+    (held,) = held_out_clips([source], tmp_path)
+    assert not held.tells_absence and not held.fits_confidence

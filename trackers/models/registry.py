@@ -15,6 +15,7 @@ import onlinetada.trackers.weights as shipped
 from onlinetada.errors import InputError
 from onlinetada.published import load_published
 from onlinetada.trackers.confidence import ConfidenceCalibration
+from onlinetada.trackers.loss import LossPolicy
 from onlinetada.trackers.models.checkpoint import load_strictly
 from onlinetada.trackers.options import InferenceConfig
 
@@ -141,7 +142,13 @@ def _tctrack_inference(penalty_k: float, window_influence: float, size_lr: float
 _MODELS = {
     spec.name: spec
     for spec in (
-        ModelSpec("compact", "our own: EfficientNet-Lite0 to stride 16, about a million parameters", _build_compact),
+        ModelSpec(
+            "compact",
+            "our own: EfficientNet-Lite0 to stride 16, about a million parameters",
+            _build_compact,
+            # its confidence is fitted: below 0.5 the box is more likely off the target than on it
+            InferenceConfig(loss=LossPolicy(enter_lost=0.5, uncertain=0.6, leave_lost=0.7)),
+        ),
         ModelSpec(
             "tctrack",
             "TCTrack (CVPR 2022): AlexNet with Online-TAdaConv, temporal transformer",

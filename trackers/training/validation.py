@@ -36,11 +36,13 @@ class HeldOut:
         source: data set.
         clip: pictures and tracks.
         tells_absence: whether a target is absent where it has no box.
+        fits_confidence: whether the confidence is fitted on it.
     """
 
     source: str
     clip: Clip
     tells_absence: bool = True
+    fits_confidence: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ def held_out_clips(
         if (root / source.path).is_dir():
             for clip in open_folder(root / source.path, source.format):
                 if source.takes(clip.name) and (names is None or clip.name in names):
-                    found.setdefault(clip.name, HeldOut(source.name, clip, source.gaps == "absent"))
+                    held = HeldOut(source.name, clip, source.gaps == "absent", source.fits_confidence)
+                    found.setdefault(clip.name, held)
     return list(found.values())
 
 
@@ -173,7 +176,7 @@ def fit_confidence(
     Only clips of 30 frames and more say something about that, of each the first track. The scores are those of the
     clips that the coefficients were fitted on; ``tools/calibrate.py`` measures on others.
     """
-    long = [held for held in clips if held.clip.length >= _LONG and held.clip.tracks]
+    long = [held for held in clips if held.fits_confidence and held.clip.length >= _LONG and held.clip.tracks]
     naive = without_recovery(Engine(network, config, device=_device(network)))
     seen = [_watched(naive, held, restart=True) for held in long]
     try:

@@ -42,7 +42,8 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b")}
     for name, model in parts.items():
         (tmp_path / f"{name}.yaml").write_text(
-            f"iterations: 2\nname: tiny\nmodel:\n  {model}\nmaterial: {'more' if '4' in name else 'tiny'}_material.yaml\nimagenet: false\n"
+            f"iterations: 2\nname: tiny\nmodel:\n  {model}\nimagenet: false\n"
+            f"material: {'more' if '4' in name else 'tiny'}_material.yaml\n"
             "narrowing: {iterations: 2, pictures: 4}\n"
             "frozen_blocks: 5\nfrozen_depthwise: true\n"
             "batch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
@@ -55,7 +56,8 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
         str(ROOT / "tools/make_weights.sh"),
         str(raw),
         str(out),
-        ",".join(str(tmp_path / f"{name}.yaml") for name in parts).replace(f",{tmp_path}/tiny_3b", f"+{tmp_path}/tiny_3b")
+        ",".join(str(tmp_path / f"{name}.yaml") for name in parts)
+        .replace(f",{tmp_path}/tiny_3b", f"+{tmp_path}/tiny_3b")
         .replace(f",{tmp_path}/tiny_4b", f"+{tmp_path}/tiny_4b"),
         str(shipped),
     ]
