@@ -162,8 +162,8 @@ class Looker:
         score: Floats,
     ) -> list[Look]:
         """What was seen, from the numbers of the chosen candidates, see ``decide.Choice``."""
-        known = np.array([[plan.size_known] for plan in plans])
-        signals = signals * np.where(_IS_JUMP, known, 1)
+        if not all(plan.size_known for plan in plans):
+            signals = np.where([[plan.size_known] for plan in plans] | ~_IS_JUMP, signals, 0)
         confidence = self.config.confidence(signals)
         usable = np.isfinite(np.concatenate([signals, offset, size], 1)).all(axis=1)
         looks = []

@@ -167,6 +167,7 @@ async def run_server(options: ServeOptions, *, on_start: Callable[[Server], None
     await server.start()
     try:
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            # Windows has no SIGHUP and no such handlers, and outside of the main thread nobody may set one
             with suppress(NotImplementedError, AttributeError, ValueError, RuntimeError):
                 number = int(getattr(signal, name))
                 loop.add_signal_handler(number, stop, number)
