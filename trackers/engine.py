@@ -17,6 +17,7 @@ import torch
 
 from onlinetada.errors import InputError
 from onlinetada.state import StreamState
+from onlinetada.trackers.camera import scene_shifts, thumbnail
 from onlinetada.trackers.images import as_bgr, checked_box
 from onlinetada.trackers.look import Look, Looker, Plan
 from onlinetada.trackers.loss import LossEvent
@@ -81,7 +82,9 @@ class Engine:
         self.state = row if self.state is None else self.state.append(row)
         key, self._next_id = self._next_id, self._next_id + 1
         start_s = 0.0 if timestamp_s is None else float(timestamp_s)
-        self.targets[key] = Target(box, pose, cut.side, fill, self.config, geometry, start_s=start_s)
+        target = Target(box, pose, cut.side, fill, self.config, geometry, start_s=start_s)
+        target.thumbnail = None if self.config.camera_jump is None else thumbnail(picture)
+        self.targets[key] = target
         return key
 
     @torch.no_grad()
@@ -149,6 +152,8 @@ class Engine:
         keys = [key for key in self.targets if key in pictures]
         part = self.state if len(active) == len(self.targets) else self.state.select(active)
         plans = [self.targets[key].plan(pictures[key]) for key in keys]
+        if self.config.camera_jump is not None:
+            plans = self._steadied(keys, plans, part)
         looks = self._main_looks(keys, plans, part)
         if part is not self.state:
             for name, buffer in self.state.buffers.items():
@@ -156,6 +161,24 @@ class Engine:
         extra = self._sweep_looks(keys, plans, part)
         for key, look, further in zip(keys, looks, extra, strict=True):
             self.targets[key].judge(look, further)
+
+    def _steadied(self, keys: list[int], plans: list[Plan], state: StreamState) -> list[Plan]:
+        """The plans; where the camera has moved far, the better of staying in the picture and staying in the scene."""
+        targets = [self.targets[key] for key in keys]
+        small, shifts = scene_shifts([target.thumbnail for target in targets], [plan.picture for plan in plans])
+        for target, seen in zip(targets, small, strict=True):
+            target.thumbnail = seen
+        moved = [target.moved_plan(plan, s) for target, plan, s in zip(targets, plans, shifts, strict=True)]
+        rows = [row for row, plan in enumerate(moved) if plan is not None]
+        if not rows:
+            return plans
+        pairs = [plan for row in rows for plan in (plans[row], moved[row]) if plan is not None]
+        looks = self.looker.look(pairs, state.select([row for row in rows for _ in range(2)]), commit=False)
+        plans = list(plans)
+        for row, other, stays, moves in zip(rows, pairs[1::2], looks[::2], looks[1::2], strict=True):
+            if moves.confidence > stays.confidence:
+                plans[row] = other
+        return plans
 
     def _main_looks(self, keys: list[int], plans: list[Plan], state: StreamState) -> list[Look]:
         """One look of every row. What rows saw that were lost, blind or unsure does not stay in their memory."""

@@ -68,6 +68,8 @@ class InferenceConfig:
         learn_confidence: a network whose memory goes on learns from frames of at least this confidence.
         confidence: from the network's answer to a confidence.
         loss: from confidences to tracking, uncertain, lost.
+        camera_jump: where the camera has moved by more since the last frame, a target is looked for in two places:
+            where it was in the picture, and where in the scene; in halves of the search region's side. None: never.
         recover: whether a lost target is held, its memory frozen, and searched; published trackers do not.
         recovery: how it is searched.
     """
@@ -79,6 +81,7 @@ class InferenceConfig:
     window: Literal["hann", "open"] = "open"
     half_image_rule: bool = False
     learn_confidence: float = 0.5
+    camera_jump: float | None = None
     confidence: ConfidenceCalibration = field(default_factory=ConfidenceCalibration)
     loss: LossPolicy = field(default_factory=LossPolicy)
     recover: bool = True
@@ -89,6 +92,8 @@ class InferenceConfig:
             raise InputError(f"window_influence must be between 0 and 1, it is {self.window_influence}")
         if self.penalty_k < 0 or self.size_lr < 0 or self.min_size_px < 1:
             raise InputError("penalty_k and size_lr must not be negative, min_size_px at least 1")
+        if self.camera_jump is not None and self.camera_jump < 0:
+            raise InputError(f"camera_jump must not be negative, it is {self.camera_jump}")
 
 
 _NESTED = {"confidence", "loss", "recovery"}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
+from onlinetada.trackers.camera import Thumbnail
 from onlinetada.trackers.look import Look, Plan
 from onlinetada.trackers.loss import LossMonitor
 from onlinetada.trackers.models.network import Geometry
@@ -39,6 +41,7 @@ class Target:
         confidence: of the last frame.
         raw_score: the network's own score of the last choice; NaN on the first frame.
         signals: (4,) what the last confidence was made of; None on the first frame.
+        thumbnail: of the last picture, where camera motion is looked at.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Target:
         self.confidence = 1.0
         self.raw_score = math.nan
         self.signals: Floats | None = None
+        self.thumbnail: Thumbnail | None = None
         self.frame_index = 0
         self.timestamp_s = start_s
         self._box = box
@@ -79,6 +83,22 @@ class Target:
             return Plan(picture, self.pose, region, self._fill)
         region = search_region(self.hunt.last, self._geometry, growth=self.hunt.growth(self.timestamp_s))
         return Plan(picture, self.hunt.last, region, self._fill, size_known=False)
+
+    def moved_plan(self, plan: Plan, shift: Floats | None) -> Plan | None:
+        """Where to look if the target has stayed in the scene and the camera has moved; None if that is much the same.
+
+        Args:
+            plan: for a target that stays in the picture.
+            shift: (2,) of the scene in pixels of the picture; None where it is not known.
+        """
+        jump = self._config.camera_jump
+        if jump is None or shift is None or self.hunt is not None:
+            return None
+        if np.abs(shift).max() <= jump * plan.region.side / 2:
+            return None
+        image_size = np.array(plan.picture.shape[1::-1], dtype=np.float64)
+        expected = Pose(np.minimum(np.maximum(plan.expected.centre + shift, 0), image_size), plan.expected.size)
+        return replace(plan, expected=expected, region=replace(plan.region, centre=expected.centre))
 
     def sweep_plans(self, main: Plan) -> list[Plan]:
         """Where else to look while lost."""

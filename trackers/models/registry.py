@@ -147,7 +147,7 @@ _MODELS = {
             "our own: EfficientNet-Lite0 to stride 16, about a million parameters",
             _build_compact,
             # with a card's fitted confidence, below 0.5 the box is more likely off the target than on it
-            InferenceConfig(loss=LossPolicy(enter_lost=0.5, uncertain=0.6, leave_lost=0.7)),
+            InferenceConfig(camera_jump=0.3, loss=LossPolicy(enter_lost=0.5, uncertain=0.6, leave_lost=0.7)),
         ),
         ModelSpec(
             "tctrack",
