@@ -17,6 +17,7 @@ from onlinetada.trackers.training.render import Kernels, draw, plain_kernels
 from onlinetada.trackers.training.scenes import Rng, Scene, SceneOptions, pasted_scene, real_scene, still_scene
 
 _CARELESS = 0.1  # share of frames on which what is believed is far off
+_DRIFT = (0.22, 0.22, 0.28, 0.22)  # standard deviations: centre in sizes, log of the size
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class BatchOptions:
         real: clips of real video.
         mismatched: share of clips whose frame 0 is of another clip, so that there is no target to find.
         absent: share of search frames that are of another clip: whatever its target looks like, it is not ours.
+        drift: share of clips in which what is believed is off in the same way on all frames, as after a drift.
         scene: how wild they are.
     """
 
@@ -37,6 +39,7 @@ class BatchOptions:
     real: int = 10
     mismatched: float = 0.04
     absent: float = 0.0
+    drift: float = 0.0
     scene: SceneOptions = field(default_factory=SceneOptions)
 
     @property
@@ -135,7 +138,7 @@ def plan_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> Batc
         softened=rng.permutation(b),
         mismatched=np.flatnonzero(rng.random(b) < options.mismatched),
         absent=_absent_frames(b, k, options.absent, rng),
-        error=rng.normal(0, 1, (b, k, 4)) * np.where(rng.random((b, k, 1)) < _CARELESS, 0.25, 0.05),
+        error=_tracking_error(b, k, options.drift, rng),
         grain_seed=grain_seed,
     )
 
@@ -245,6 +248,14 @@ def _low(factor: int) -> Callable[[Tensor], Tensor]:
 def _box_blur(height: int, width: int) -> Callable[[Tensor], Tensor]:
     padding = (height // 2, width // 2)
     return lambda x: F.avg_pool2d(x, (height, width), 1, padding, count_include_pad=False)
+
+
+def _tracking_error(clips: int, frames: int, drift: float, rng: Rng) -> Floats:
+    """How far off a tracker's boxes are, see ``BatchPlan.error``."""
+    error = rng.normal(0, 1, (clips, frames, 4)) * np.where(rng.random((clips, frames, 1)) < _CARELESS, 0.25, 0.05)
+    if not drift:  # draws nothing, so that recipes without it stay what they were
+        return error
+    return error + np.where(rng.random((clips, 1, 1)) < drift, rng.normal(0, 1, (clips, 1, 4)) * _DRIFT, 0)
 
 
 def _absent_frames(clips: int, frames: int, share: float, rng: Rng) -> Ints:

@@ -34,7 +34,7 @@ class CompactJob:
 
     model = "compact"
     begins_with = ""
-    parts: tuple[str, ...] = ("score_loss", "box_loss", "iou")
+    parts: tuple[str, ...] = ("score_loss", "box_loss", "rank_loss", "iou")
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -71,15 +71,16 @@ class CompactJob:
         return training_batches(network, bank, self.recipe, begin=begin, rank=rank, kernels=kernels)
 
     def loss(self, network: nn.Module, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
-        """Score and box loss; the backbone may compute in bfloat16, the head does not."""
+        """Score, box and rank loss; the backbone may compute in bfloat16, the head does not."""
         bfloat16 = self.recipe.precision == "bfloat16"
         assert isinstance(network, CompactNetwork)  # noqa: S101
         with torch.autocast(batch.clip.device.type, torch.bfloat16, enabled=bfloat16):
             features = network.features(batch.clip, blocks_done=self.recipe.frozen_blocks)
         prediction = network.compare(features.float(), batch.boxes[:, 0], believed=batch.believed)
         loss = losses(prediction, batch.boxes[:, 1:].flatten(0, 1), batch.present[:, 1:].flatten())
-        total = loss.score + self.recipe.optimiser.box_weight * loss.box
-        return total, torch.stack([loss.score.detach(), loss.box.detach(), loss.iou])
+        weigh = self.recipe.optimiser
+        total = loss.score + weigh.box_weight * loss.box + weigh.rank_weight * loss.rank
+        return total, torch.stack([loss.score.detach(), loss.box.detach(), loss.rank.detach(), loss.iou])
 
     def sheet(self, network: nn.Module, bank: Bank) -> Image:
         """Clips like those of the training with the network's best boxes."""

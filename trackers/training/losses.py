@@ -14,6 +14,7 @@ from onlinetada.trackers.models.compact import Prediction
 
 _FOCUS = 1.5
 _MIN_BOX_SIDE_PX = 8.0
+_OUT = -1e4  # takes a cell out of a sum of exponentials; infinities would turn gradients of empty sums into NaN
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class Losses:
     Attributes:
         score: quality focal loss of the logits.
         box: generalised IoU loss, weighted by how central the cell is.
+        rank: how far the target's cells are from winning against all others together, on frames that show the target.
         iou: mean overlap of the box at the best cell with the truth, on frames that show the target.
     """
 
     score: Tensor
     box: Tensor
+    rank: Tensor
     iou: Tensor
 
 
@@ -54,8 +57,16 @@ def losses(prediction: Prediction, boxes: Tensor, present: Tensor) -> Losses:
     return Losses(
         score=(error * focus).sum() / total,
         box=((1 - generalised) * prior).sum() / total,
+        rank=(_rank(prediction.logits, prior > 0) * present).sum() / present.sum().clamp(min=1),
         iou=((iou.gather(1, best)[:, 0] * present).sum() / present.sum().clamp(min=1)).detach(),
     )
+
+
+def _rank(logits: Tensor, inside: Tensor) -> Tensor:
+    """(M,) cross-entropy of "the best cell is one of the target's": what is near it counts, and what looks like it."""
+    on = logits.masked_fill(~inside, _OUT).logsumexp(1)
+    off = logits.masked_fill(inside, _OUT).logsumexp(1)
+    return torch.where(inside.any(1), F.softplus(off - on), 0.0)
 
 
 def box_overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ class OptimiserOptions:
         clip_norm: largest norm of the gradient.
         ema: share of the averaged weights that stays in every iteration.
         box_weight: of the box loss against the score loss.
+        rank_weight: of the rank loss against the score loss.
     """
 
     learning_rate: float = 1.5e-3
@@ -34,6 +35,7 @@ class OptimiserOptions:
     clip_norm: float = 5.0
     ema: float = 0.998
     box_weight: float = 2.5
+    rank_weight: float = 0.0
 
 
 @dataclass(frozen=True)

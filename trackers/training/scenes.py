@@ -14,6 +14,7 @@ import numpy.typing as npt
 from onlinetada.trackers.training.bank import Bank, Floats, Ints, Source
 from onlinetada.trackers.training.render import Layer, affine_map
 
+_MOST_DEVIATIONS = 2.5  # by which the log of a scale is off at most
 _USUAL_TARGET_PX = 128.0  # distances in this file are for a target of this size
 Rng = np.random.Generator
 
@@ -224,7 +225,8 @@ def _search_jitter(n: int, options: SceneOptions, rng: Rng) -> tuple[Floats, Flo
     """Offset (n, K, 2) in pixels and growth (n, K) of the target in its frames; none in frame 0."""
     wild = np.where(rng.random((n, 1, 1)) < 0.6, 1.0, 0.55)
     shift = rng.uniform(-1, 1, (n, options.frames, 2)) * options.shift_px * wild
-    growth = np.exp(np.clip(rng.normal(0, options.log_scale, (n, options.frames)), -0.45, 0.45))
+    most = _MOST_DEVIATIONS * options.log_scale
+    growth = np.exp(np.clip(rng.normal(0, options.log_scale, (n, options.frames)), -most, most))
     return np.concatenate([np.zeros((n, 1, 2)), shift], 1), np.concatenate([np.ones((n, 1)), growth], 1)
 
 

@@ -112,6 +112,16 @@ def test_absent_frames_show_another_clip(bank: Bank) -> None:
     assert (difference[~some.present] == 0).any(), "the frame is the neighbour's, pixel by pixel"
 
 
+def test_drift_is_the_same_on_all_frames_of_a_clip(bank: Bank) -> None:
+    options = BatchOptions(pasted=0, still=0, real=16, mismatched=0.0, scene=SCENE)
+    drifted = make_batch(bank, dataclasses.replace(options, drift=1.0), (0,))
+    assert torch.equal(drifted.boxes, make_batch(bank, options, (0,)).boxes)
+    off = (drifted.believed[..., :2] - drifted.boxes[..., :2]) / drifted.boxes[..., 2:]
+    within = off.nan_to_num().std(1).median()
+    between = off.nanmean(1).nan_to_num().std(0).mean()
+    assert between > 0.12 > within, "a bias of the whole clip, much larger than the usual noise"
+
+
 def test_mismatched_clips_have_no_target(bank: Bank) -> None:
     options = BatchOptions(pasted=0, still=8, real=8, mismatched=1.0, scene=SCENE)
     assert not make_batch(bank, options, (0,)).present.any()

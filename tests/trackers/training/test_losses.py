@@ -51,6 +51,23 @@ def test_absent_targets_ask_for_silence_and_teach_no_box() -> None:
     assert losses(silent, TRUTH, torch.tensor([False])).score < 1e-3 < absent.score
 
 
+def test_rank_loss_is_high_where_something_else_wins() -> None:
+    present = torch.tensor([True])
+    right = right_answer()
+    assert losses(right, TRUTH, present).rank < 0.02
+    rival = right._replace(logits=right.logits.index_fill(1, torch.tensor([0]), right.logits.max().item()))
+    assert losses(rival, TRUTH, present).rank == pytest.approx(0.69, abs=0.1)
+    shifted = right._replace(logits=right.logits - 3)
+    assert losses(shifted, TRUTH, present).rank == pytest.approx(float(losses(right, TRUTH, present).rank), abs=1e-4)
+
+
+def test_rank_loss_of_absent_targets_is_nothing_and_has_no_gradient() -> None:
+    logits = right_answer().logits.requires_grad_()
+    rank = losses(right_answer()._replace(logits=logits), TRUTH, torch.tensor([False])).rank
+    rank.backward()
+    assert rank == 0 and logits.grad is not None and (logits.grad == 0).all()
+
+
 def test_overlap_of_known_boxes() -> None:
     a = torch.tensor([0.0, 0, 10, 10])
     iou, generalised = box_overlap(a, torch.tensor([5.0, 0, 10, 10]))
