@@ -12,6 +12,7 @@ import torch
 from onlinetada.errors import InputError
 from onlinetada.trackers.bench.footage import Footage
 from onlinetada.trackers.bench.timing import Form
+from onlinetada.trackers.camera import scene_shifts, thumbnail
 from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.look import Look
 from onlinetada.trackers.opencv import build_opencv_tracker
@@ -39,7 +40,7 @@ def update_form(engine: Engine, footage: Footage, batch: int) -> Form:
 
 
 def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]:
-    """The stages of an update by themselves, on one frame: crop, network, decide, learn as the host does them.
+    """The stages of an update by themselves, on one frame: camera, crop, network, decide, learn as the host does them.
 
     Where looks are computed on the device, "whole step" is all of it there, from the crop to the choice.
     """
@@ -67,6 +68,9 @@ def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]
         return looker.decide(plans, candidates, flat)
 
     forms: dict[str, Form] = {"crop": crop, "network": network, "decide": decide}
+    if engine.config.camera_jump is not None:
+        before = thumbnail(footage.frames[0])
+        forms = {"camera": lambda: scene_shifts([before] * batch, [plan.picture for plan in plans])} | forms
     if candidates.features is not None:
         looks = decide()
 

@@ -29,6 +29,7 @@ def test_rows_for_stages_peers_and_growth(tmp_path: Path) -> None:
     assert [(r["subject"], r["stage"]) for r in rows] == [
         ("compact", "update"),
         ("opencv-mil", "update"),
+        ("compact", "camera"),
         ("compact", "crop"),
         ("compact", "network"),
         ("compact", "decide"),
@@ -94,7 +95,7 @@ def test_a_look_on_the_device_is_a_stage() -> None:
     engine = build_engine("compact", device="cpu", runtime="torch")
     looker = DeviceLooker(engine.network, engine.config, engine.device)
     forms = stage_forms(Engine(engine.network, engine.config, looker=looker), make_footage("320x240", frames=3), 2)
-    assert list(forms) == ["crop", "network", "decide", "learn", "whole step"]
+    assert list(forms) == ["camera", "crop", "network", "decide", "learn", "whole step"]
     forms["whole step"]()
 
 
