@@ -7,16 +7,17 @@
 # DATA     raw data sets, laid out as the recipe's material file says
 # OUT      folder for packed material, and for each recipe a folder with log, checkpoint, weights
 # RECIPES  separated by commas, each going on from the weights of the one before, made narrower first where its
-#          model says so; A+B are two runs, averaged with what they began with; by default configs/compact_cpu.yaml,
-#          _2, _3.yaml+_3b.yaml and _4.yaml+_4b.yaml (with the material of docs/material.md); on a GPU
-#          configs/compact.yaml,configs/compact_2.yaml, with --device cuda --compile at the end
+#          model says so; A+B are two runs, averaged with what they began with, A*B two runs averaged alone; by
+#          default configs/compact_cpu.yaml, _2, _3.yaml+_3b.yaml, and with the material of docs/material.md
+#          _4.yaml+_4b.yaml, _5.yaml*_5b.yaml; on a GPU configs/compact.yaml,configs/compact_2.yaml, with
+#          --device cuda --compile at the end
 set -euo pipefail
 if [ $# -lt 2 ]; then
     sed -n '2,14s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 here=$(cd "$(dirname "$0")/.." && pwd) cpu=$(cd "$(dirname "$0")/../configs" && pwd)/compact_cpu
-data=$1 out=$2 recipes=${3:-$cpu.yaml,${cpu}_2.yaml,${cpu}_3.yaml+${cpu}_3b.yaml,${cpu}_4.yaml+${cpu}_4b.yaml} into=${4:-}
+data=$1 out=$2 recipes=${3:-$cpu.yaml,${cpu}_2.yaml,${cpu}_3.yaml+${cpu}_3b.yaml,${cpu}_4.yaml+${cpu}_4b.yaml,${cpu}_5.yaml*${cpu}_5b.yaml} into=${4:-}
 export MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=4000000000 # large buffers stay with the process
 
 device=cpu
@@ -32,7 +33,7 @@ for part in "${parts[@]}"; do
         before=("$run-mean.safetensors")
     fi
     weights=()
-    IFS=+ read -ra runs <<<"$part"
+    IFS='+*' read -ra runs <<<"$part"
     for recipe in "${runs[@]}"; do
         material=$(sed -n 's/^material: *//p' "$recipe")
         material=${material:-material.yaml} packed=$out/packed/$(basename "$material" .yaml)
@@ -52,6 +53,7 @@ for part in "${parts[@]}"; do
         [ -e "${weights[-1]}" ] || exit 1 # the training was stopped; it has said how to go on
     done
     began=("${before[@]}")
+    case $part in *'*'*) began=() ;; esac
 done
 
 [ ${#weights[@]} -gt 1 ] && weights+=("${began[@]}")

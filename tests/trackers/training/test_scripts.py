@@ -39,7 +39,7 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     narrow = "memory: learned\n  widths: [16, 3]"
     (tmp_path / "more_material.yaml").write_text((tmp_path / "tiny_material.yaml").read_text())
     parts = {"tiny": "memory: fixed", "tiny_2": "memory: learned"}
-    parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b")}
+    parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b", "5", "5b")}
     for name, model in parts.items():
         (tmp_path / f"{name}.yaml").write_text(
             f"iterations: 2\nname: tiny\nmodel:\n  {model}\nimagenet: false\n"
@@ -58,7 +58,8 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
         str(out),
         ",".join(str(tmp_path / f"{name}.yaml") for name in parts)
         .replace(f",{tmp_path}/tiny_3b", f"+{tmp_path}/tiny_3b")
-        .replace(f",{tmp_path}/tiny_4b", f"+{tmp_path}/tiny_4b"),
+        .replace(f",{tmp_path}/tiny_4b", f"+{tmp_path}/tiny_4b")
+        .replace(f",{tmp_path}/tiny_5b", f"*{tmp_path}/tiny_5b"),
         str(shipped),
     ]
 
@@ -70,7 +71,9 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     card = json.loads((shipped / "tiny.json").read_text())
     assert card["sha256"] == hashlib.sha256((shipped / "tiny.safetensors").read_bytes()).hexdigest()
     assert card["network"]["widths"] == [16, 3]
-    *last, beginning = card["training"]["begins_with"]  # all are averaged
+    alone = card["training"]["begins_with"]  # the last two runs are averaged without what they began with
+    assert len(alone) == 2 and all(run["iterations"] == 2 for run in alone)
+    *last, beginning = alone[0]["begins_with"]["begins_with"]  # all are averaged
     assert len(last) == 2 and all(run["iterations"] == 2 for run in last)
     assert all(run["begins_with"]["sha256"] == beginning["sha256"] for run in last)
     *runs, narrowed = beginning["begins_with"]
