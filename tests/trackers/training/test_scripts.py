@@ -26,28 +26,34 @@ from onlinetada.trackers.training.validation import HeldOut, Run
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.mark.slow
-def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "held.yaml").write_text("clips: [held]\n")
-    (tmp_path / "tiny_material.yaml").write_text(
+def write_parts(folder: Path) -> dict[str, str]:
+    """Tiny recipes in the parts of the real ones, with their material; name -> its model's options."""
+    (folder / "held.yaml").write_text("clips: [held]\n")
+    (folder / "tiny_material.yaml").write_text(
         "leave_out: held.yaml\nsources:\n"
         "  - {name: videos, path: videos, format: videos, terms: made here}\n"
         "  - {name: stills, path: stills, format: stills, terms: made here, blobs: 1}\n"
     )
     narrow = "memory: learned\n  widths: [16, 3]"
-    (tmp_path / "more_material.yaml").write_text((tmp_path / "tiny_material.yaml").read_text())
+    (folder / "more_material.yaml").write_text((folder / "tiny_material.yaml").read_text())
     parts = {"tiny": "memory: fixed", "tiny_2": "memory: learned"}
     parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b", "5", "5b")}
     for name, model in parts.items():
-        (tmp_path / f"{name}.yaml").write_text(
+        (folder / f"{name}.yaml").write_text(
             f"iterations: 2\nname: tiny\nmodel:\n  {model}\nimagenet: false\n"
             f"material: {'more' if '4' in name else 'tiny'}_material.yaml\n"
             "narrowing: {iterations: 2, pictures: 4}\n"
             "frozen_blocks: 5\nfrozen_depthwise: true\n"
             "batch: {pasted: 2, still: 1, real: 1, scene: {frames: 2, size: 96}}\n"
         )
+    return parts
+
+
+@pytest.mark.slow
+def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = write_parts(tmp_path)
     out, shipped = tmp_path / "out", tmp_path / "shipped"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
