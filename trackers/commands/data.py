@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+
+from onlinetada.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,6 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pack.add_argument("material", type=Path, help="YAML that lists the data sets")
     pack.add_argument("--root", type=Path, required=True, help="folder that the paths in it are relative to")
     pack.add_argument("--out", type=Path, required=True, help="new folder for the shards")
+    pack.add_argument("--webp", type=int, metavar="QUALITY", help="WebP, a third as large as JPEG at a quality of 78")
+    pack.add_argument("--region-side-px", type=int, help="keep less around large targets than the material says")
     check = actions.add_parser("check", help="find broken pictures and boxes, draw a contact sheet")
     check.add_argument("folder", type=Path, help="packed folder, or a raw one with --format")
     check.add_argument("--format", help="read FOLDER as raw data of this format")
@@ -39,6 +44,11 @@ def _pack(args: argparse.Namespace) -> int:
 
     path = find_config(args.material)
     material = load_config(path, Material)
+    if args.region_side_px is not None:
+        material = replace(material, region_side_px=args.region_side_px)
+    if args.webp is not None and not 1 <= args.webp <= 100:
+        raise InputError(f"--webp is a quality from 1 to 100, not {args.webp}")
     region = Region(material.region, material.region_side_px)
-    pack(material.sources, root=args.root, out=args.out, leave_out=left_out(material, path), region=region)
+    leave_out = left_out(material, path)
+    pack(material.sources, root=args.root, out=args.out, leave_out=leave_out, region=region, webp=args.webp)
     return 0

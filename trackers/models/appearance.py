@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-PART_OFFSETS = (-1.2, -0.6, 0.0, 0.6, 1.2)
+PARTS_A_SIDE = 5
+_PART_STEP = 0.6  # in halves of the box
 _MIN_RADIUS_PX = 14.0
 _POSITIVE_WEIGHT = 8.0
 _CONJUGATE_GRADIENTS = 5
@@ -50,7 +51,8 @@ def part_features(features: Tensor, boxes: Tensor, stride: int) -> Tensor:
     Returns:
         (B, 25, C).
     """
-    offsets = torch.tensor(PART_OFFSETS, device=features.device, dtype=torch.float32)
+    # made on the device: to bring five numbers there from the host, the host would have to wait
+    offsets = (torch.arange(PARTS_A_SIDE, device=features.device, dtype=torch.float32) - PARTS_A_SIDE // 2) * _PART_STEP
     step_y, step_x = torch.meshgrid(offsets, offsets, indexing="ij")
     steps = torch.stack([step_x, step_y], -1)  # (5, 5, 2)
     points = boxes[:, None, None, :2] + steps * boxes[:, None, None, 2:] / 2
@@ -116,6 +118,8 @@ def _normal_equations(features: Tensor, prior: Tensor) -> tuple[Tensor, Tensor]:
 
 def _solve(gram: Tensor, moment: Tensor, ridge: Tensor) -> Tensor:
     gram = gram + ridge * torch.eye(gram.shape[-1], device=gram.device)
-    # the plain function makes the host wait for the device, to see whether it failed; with a ridge it cannot
+    # cholesky would make the host wait for the device, to see whether it failed (with a ridge it cannot), and so would
+    # cholesky_solve, whose CUDA version allocates its own memory
     factor = torch.linalg.cholesky_ex(gram)[0]
-    return torch.cholesky_solve(moment[..., None], factor)[..., 0]
+    half = torch.linalg.solve_triangular(factor, moment[..., None], upper=False)
+    return torch.linalg.solve_triangular(factor.mT, half, upper=True)[..., 0]

@@ -16,7 +16,7 @@ from onlinetada.layers import OnlineTAdaConv2d
 from onlinetada.state import StreamState
 from onlinetada.streaming import clips, init_state, step
 from onlinetada.trackers.models.appearance import (
-    PART_OFFSETS,
+    PARTS_A_SIDE,
     adapted_filter,
     cell_centres,
     centre_prior,
@@ -26,8 +26,8 @@ from onlinetada.trackers.models.appearance import (
 from onlinetada.trackers.models.backbone import STRIDE, Lite0
 from onlinetada.trackers.models.network import Candidates, Geometry
 
-PARTS = len(PART_OFFSETS) ** 2
-RECENT_PARTS = (len(PART_OFFSETS) - 2) ** 2
+PARTS = PARTS_A_SIDE**2
+RECENT_PARTS = (PARTS_A_SIDE - 2) ** 2
 KEEP = 0.2
 _TRAINING_KEEP = 0.06  # clips are short: a few frames must bring the filter as far as many do in a video
 
@@ -323,8 +323,7 @@ class CompactHead(nn.Module):
 
 def _inner(parts: Tensor) -> Tensor:
     """The 3 x 3 parts inside a box of the 5 x 5: (B, 25, C) -> (B, 9, C)."""
-    side = len(PART_OFFSETS)
-    return parts.unflatten(1, (side, side))[:, 1:-1, 1:-1].flatten(1, 2)
+    return parts.unflatten(1, (PARTS_A_SIDE, PARTS_A_SIDE))[:, 1:-1, 1:-1].flatten(1, 2)
 
 
 def _answer(weights: Tensor, cells: Tensor) -> Tensor:

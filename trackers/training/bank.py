@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,12 @@ class Bank:
 
     def rows(self, kind: Kind) -> Ints:
         """All pictures of a kind."""
-        spans = [np.arange(b, b + n) for s in self.sources[kind] for b, n in zip(s.begin, s.length, strict=True)]
-        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+        return self._rows[kind]
+
+    @cached_property
+    def _rows(self) -> dict[Kind, Ints]:
+        """Asked for in every batch, and the pictures stay the same."""
+        return {kind: _rows_of(sources) for kind, sources in self.sources.items()}
 
 
 def load_bank(folder: Path, device: torch.device | str, *, place: Place = "device") -> Bank:
@@ -84,6 +89,11 @@ def load_bank(folder: Path, device: torch.device | str, *, place: Place = "devic
         sources=sources,
         terms=terms_of(folder),
     )
+
+
+def _rows_of(sources: tuple[Source, ...]) -> Ints:
+    spans = [np.arange(b, b + n) for s in sources for b, n in zip(s.begin, s.length, strict=True)]
+    return np.concatenate(spans) if spans else np.zeros(0, np.int64)
 
 
 def terms_of(folder: Path) -> dict[str, str]:

@@ -165,7 +165,7 @@ def _parts(trainer: Trainer, compiled: bool) -> dict[str, float]:
     trainer.iteration = 0
     kernels = compiled_kernels() if compiled else plain_kernels()
     batches = job.batches(network, trainer.bank, begin=trainer.iteration, rank=0, kernels=kernels)
-    loss_of = torch.compile(job.loss) if compiled else job.loss
+    loss_of = job.compiled_loss() if compiled else job.loss
     times: dict[str, list[float]] = {"batch_ms": [], "forward_ms": [], "backward_ms": [], "update_ms": []}
 
     def timed(name: str, do: Callable[[], Any]) -> Any:

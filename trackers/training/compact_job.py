@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,20 @@ class CompactJob:
 
     def loss(self, network: nn.Module, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Score, box and rank loss; the backbone may compute in bfloat16, the head does not."""
+        return self._loss(_features, network, batch)
+
+    def compiled_loss(self) -> Callable[[nn.Module, TrainingBatch], tuple[Tensor, Tensor]]:
+        """``loss`` with the backbone compiled. The head is hundreds of small operations: compiling takes minutes."""
+        compiled: Any = torch.compile  # torch's annotations hide the signature of what comes back
+        return partial(self._loss, compiled(_features))
+
+    def _loss(
+        self, backbone: Callable[[CompactNetwork, Tensor, int | None], Tensor], network: nn.Module, batch: TrainingBatch
+    ) -> tuple[Tensor, Tensor]:
         bfloat16 = self.recipe.precision == "bfloat16"
         assert isinstance(network, CompactNetwork)  # noqa: S101
         with torch.autocast(batch.clip.device.type, torch.bfloat16, enabled=bfloat16):
-            features = network.features(batch.clip, blocks_done=self.recipe.frozen_blocks)
+            features = backbone(network, batch.clip, self.recipe.frozen_blocks)
         prediction = network.compare(features.float(), batch.boxes[:, 0], believed=batch.believed)
         loss = losses(prediction, batch.boxes[:, 1:].flatten(0, 1), batch.present[:, 1:].flatten())
         weigh = self.recipe.optimiser
@@ -91,6 +102,10 @@ class CompactJob:
         """The network's options."""
         assert isinstance(network, CompactNetwork)  # noqa: S101
         return asdict(network.options)
+
+
+def _features(network: CompactNetwork, clip: Tensor, blocks_done: int | None) -> Tensor:
+    return network.features(clip, blocks_done=blocks_done)
 
 
 def new_network(recipe: Recipe, *, initial: Path | None = None) -> CompactNetwork:

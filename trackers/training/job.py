@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -83,6 +83,9 @@ class Job(Protocol):
 
     def loss(self, network: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
         """What is minimised, and (len(parts),) what is reported, without gradient."""
+
+    def compiled_loss(self) -> Callable[[nn.Module, Any], tuple[Tensor, Tensor]]:
+        """``loss`` with what takes a GPU's time sent through torch.compile."""
 
     def sheet(self, network: nn.Module, bank: Bank) -> Image:
         """A picture of what the network is shown and says, of clips that are never trained on."""

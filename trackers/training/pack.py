@@ -130,6 +130,7 @@ def pack(
     out: Path,
     leave_out: Collection[str] = (),
     region: Region = Region(),
+    webp: int | None = None,
     report: Callable[[str], None] = print,
 ) -> None:
     """Pack sources into ``out``.
@@ -140,9 +141,10 @@ def pack(
         out: new folder.
         leave_out: clips (of validation) that do not get in.
         region: how much is kept around a target.
+        webp: see ``ShardWriter``.
         report: gets a line for each source.
     """
-    writer = ShardWriter(out)
+    writer = ShardWriter(out, webp=webp)
     skipped: dict[str, int] = {}
     for source in sources:
         listed = _listed(source, root)

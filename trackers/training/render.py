@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from onlinetada.trackers.models.backbone import Lite0
 from onlinetada.trackers.training.pictures import Pictures, upload
 
 Floats = npt.NDArray[np.float64]
@@ -39,26 +40,33 @@ class Layer:
 
 @dataclass(frozen=True)
 class Kernels:
-    """The two functions that touch every pixel. Eager PyTorch runs each operation in them as a kernel of its own.
+    """What touches every pixel of a batch. Eager PyTorch runs each operation in them as a kernel of its own.
 
     Attributes:
         paint: see the function of that name.
         recolour: see the function of that name.
+        early: see the function of that name.
     """
 
     paint: Callable[..., tuple[Tensor, Tensor]]
     recolour: Callable[..., Tensor]
+    early: Callable[[Lite0, Tensor, int], Tensor]
 
 
 def plain_kernels() -> Kernels:
     """As they are written."""
-    return Kernels(paint, recolour)
+    return Kernels(paint, recolour, early)
 
 
 def compiled_kernels() -> Kernels:
     """Each fused by torch.compile; on a GPU this saves most of the traffic to memory."""
     compiled: Any = torch.compile  # torch's annotations hide the signature of what comes back
-    return Kernels(compiled(paint, dynamic=True), compiled(recolour, dynamic=True))
+    return Kernels(compiled(paint, dynamic=True), compiled(recolour, dynamic=True), compiled(early))
+
+
+def early(backbone: Lite0, pictures: Tensor, blocks: int) -> Tensor:
+    """What the first ``blocks`` blocks of a backbone make of pictures (N, 3, S, S)."""
+    return backbone.early(pictures, blocks)
 
 
 def affine_map(centre_in: Floats, centre_out: Floats, scale: Floats, angle: Floats) -> Floats:

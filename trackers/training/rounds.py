@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from onlinetada.trackers.models.backbone import Lite0
 from onlinetada.trackers.models.compact import CompactNetwork
 from onlinetada.trackers.training.bank import Bank, Ints
 from onlinetada.trackers.training.batches import ClipBatch, make_batch
 from onlinetada.trackers.training.pictures import upload
 from onlinetada.trackers.training.recipe import Recipe
-from onlinetada.trackers.training.render import Kernels
+from onlinetada.trackers.training.render import Kernels, plain_kernels
 
 _ORDER_SEED = 1
 
@@ -72,17 +73,19 @@ def _draw_round(
         clip = drawn.clip.to(torch.uint8)  # what a camera gives; also a quarter of the memory
         if recipe.frozen_blocks is not None:
             assert isinstance(network, CompactNetwork)  # noqa: S101  no other has blocks
-            clip = _frozen_features(network, clip, recipe)
+            clip = _frozen_features(network, clip, recipe, (kernels or plain_kernels()).early)
         parts.append(replace(drawn, clip=clip))
     return ClipBatch(*(torch.cat([getattr(p, f.name) for p in parts]) for f in fields(ClipBatch)))
 
 
 @torch.no_grad()
-def _frozen_features(network: CompactNetwork, clip: Tensor, recipe: Recipe) -> Tensor:
+def _frozen_features(
+    network: CompactNetwork, clip: Tensor, recipe: Recipe, early: Callable[[Lite0, Tensor, int], Tensor]
+) -> Tensor:
     assert recipe.frozen_blocks is not None  # noqa: S101  the caller has looked
     pictures = clip.transpose(1, 2).flatten(0, 1).float().contiguous(memory_format=torch.channels_last)
     with torch.autocast(clip.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        features = network.backbone.early(pictures, recipe.frozen_blocks)
+        features = early(network.backbone, pictures, recipe.frozen_blocks)
     return features.half().unflatten(0, (clip.shape[0], clip.shape[2])).transpose(1, 2)
 
 

@@ -1,8 +1,8 @@
 """Packed training material: compressed pictures of targets with their boxes, in files that machines can share.
 
-A shard is two files that are never written again: ``shard-00000.bin`` holds JPEG and PNG files behind each other, and
-``shard-00000.npz`` a row for each: where it ends, what it shows, its size, its mean colour. Readers map them, so any
-number of processes and machines can train from one folder at a time.
+A shard is two files that are never written again: ``shard-00000.bin`` holds JPEG and PNG (or WebP) files behind each
+other, and ``shard-00000.npz`` a row for each: where it ends, what it shows, its size, its mean colour. Readers map
+them, so any number of processes and machines can train from one folder at a time.
 """
 
 from __future__ import annotations
@@ -96,13 +96,18 @@ class Table:
 
 
 class ShardWriter:
-    """Writes items into numbered shards and, at the end, the index that names them."""
+    """Writes items into numbered shards and, at the end, the index that names them.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: a new one.
+        webp: quality, 1 to 100, of WebP files for everything; without it JPEG, and PNG where there is transparency.
+    """
+
+    def __init__(self, folder: Path, *, webp: int | None = None) -> None:
         if (folder / INDEX_NAME).exists():
             raise InputError(f"{folder}: holds packed material already; choose another folder or remove it")
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder = folder
+        self.folder, self.webp = folder, webp
         self.groups: list[Group] = []
         self.counts: dict[str, dict[str, int]] = {}
         self._names: list[str] = []
@@ -116,10 +121,8 @@ class ShardWriter:
         return len(self.groups) - 1
 
     def add(self, item: Item) -> None:
-        """Compress one picture: JPEG, or PNG where there is transparency."""
-        transparent = item.image.shape[2] == 4
-        options = [] if transparent else [cv2.IMWRITE_JPEG_QUALITY, 88]
-        _, blob = cv2.imencode(".png" if transparent else ".jpg", item.image, options)
+        """Compress one picture."""
+        blob = self._compressed(item.image)
         box = _opaque_box(item.image) if item.kind == "cutout" else item.box or _NO_BOX
         mean = mean_colour(decode(blob.reshape(-1)))
         self._rows.append((KINDS.index(item.kind), item.group, item.frame, box, item.image.shape[1::-1], mean))
@@ -141,6 +144,13 @@ class ShardWriter:
             **about,
         }
         (self.folder / INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n", encoding="utf-8")
+
+    def _compressed(self, image: Image) -> npt.NDArray[np.uint8]:
+        if self.webp is not None:
+            return cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, self.webp])[1]
+        if image.shape[2] == 4:
+            return cv2.imencode(".png", image)[1]
+        return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 88])[1]
 
     def _flush(self) -> None:
         if not self._rows:

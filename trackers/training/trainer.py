@@ -98,7 +98,7 @@ class Trainer:
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = self.job.new_optimiser(self.network, device)
         self._kernels = compiled_kernels() if compiled else plain_kernels()
-        self._loss: Any = torch.compile(self.job.loss) if compiled else self.job.loss
+        self._loss = self.job.compiled_loss() if compiled else self.job.loss
         self.iteration, self.elapsed_s = 0, 0.0
         if resume:
             meta = load_checkpoint(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,11 @@ class TCTrackJob:
         maps = TCTrackMaps(*(m.float() for m in maps))
         targets = make_targets(batch.boxes, batch.present, batch.keys, network.cells)
         return losses(maps, targets, network.cells, self.recipe.loss)
+
+    def compiled_loss(self) -> Callable[[nn.Module, Samples], tuple[Tensor, Tensor]]:
+        """All of ``loss``, compiled."""
+        compiled: Any = torch.compile  # torch's annotations hide the signature of what comes back
+        return compiled(self.loss)
 
     def sheet(self, network: nn.Module, bank: Bank) -> Image:
         """Samples like those of the training with the network's best boxes."""
