@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How many search frames a second a recipe trains on, and what bounds it.
 
-python tools/bench_training.py configs/compact.yaml --data PACKED --device cuda --compile --json docs/bench/train.json
+python tools/bench_training.py configs/compact_gpu.yaml --data PACKED --device cuda --compile --json FILE
 """
 
 from __future__ import annotations

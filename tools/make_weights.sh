@@ -9,15 +9,15 @@
 # RECIPES  separated by commas, each going on from the weights of the one before, made narrower first where its
 #          model says so; A+B are two runs, averaged with what they began with, A*B two runs averaged alone; by
 #          default configs/compact_cpu.yaml, _2, _3.yaml+_3b.yaml, and with the material of docs/material.md
-#          _4.yaml+_4b.yaml, _5.yaml*_5b.yaml; on a GPU configs/compact.yaml,configs/compact_2.yaml, with
-#          --device cuda --compile at the end
+#          _4.yaml+_4b.yaml, _5.yaml*_5b.yaml, configs/compact_gpu.yaml; on a GPU, with --device cuda --compile at
+#          the end, configs/compact.yaml,configs/compact_gpu.yaml may do
 set -euo pipefail
 if [ $# -lt 2 ]; then
     sed -n '2,14s/^# \{0,1\}//p' "$0"
     exit 2
 fi
 here=$(cd "$(dirname "$0")/.." && pwd) cpu=$(cd "$(dirname "$0")/../configs" && pwd)/compact_cpu
-data=$1 out=$2 recipes=${3:-$cpu.yaml,${cpu}_2.yaml,${cpu}_3.yaml+${cpu}_3b.yaml,${cpu}_4.yaml+${cpu}_4b.yaml,${cpu}_5.yaml*${cpu}_5b.yaml} into=${4:-}
+data=$1 out=$2 recipes=${3:-$cpu.yaml,${cpu}_2.yaml,${cpu}_3.yaml+${cpu}_3b.yaml,${cpu}_4.yaml+${cpu}_4b.yaml,${cpu}_5.yaml*${cpu}_5b.yaml,${cpu%_cpu}_gpu.yaml} into=${4:-}
 export MALLOC_MMAP_THRESHOLD_=2000000000 MALLOC_TRIM_THRESHOLD_=4000000000 # large buffers stay with the process
 
 device=cpu

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -132,7 +132,14 @@ class CompactNetwork(nn.Module):
             x = self.backbone(x) if blocks_done is None else self.backbone.late(x, blocks_done)
         return x.unflatten(0, (batch, frames))
 
-    def compare(self, features: Tensor, box: Tensor, *, believed: Tensor | None = None) -> Prediction:
+    def compare(
+        self,
+        features: Tensor,
+        box: Tensor,
+        *,
+        believed: Tensor | None = None,
+        learn: Callable[..., dict[str, Tensor]] | None = None,
+    ) -> Prediction:
         """Predictions for all frames but the first, on which the target is given.
 
         Args:
@@ -140,6 +147,7 @@ class CompactNetwork(nn.Module):
             box: (B, 4) cx, cy, w, h of the target on the first frame, in pixels from the middle.
             believed: (B, T, 4) boxes that the memory learns from, each after its frame has been seen; NaN where it
                 learns nothing. Without it, the first frame alone is remembered.
+            learn: ``CompactHead.learn``, compiled.
 
         Returns:
             (B * (T - 1), ...), frame after frame within a clip.
@@ -147,10 +155,10 @@ class CompactNetwork(nn.Module):
         batch, frames = features.shape[:2]
         x = self.head.neck(features.flatten(0, 1)).unflatten(0, (batch, frames))
         memory = self.head.describe(x[:, 0], box)
-        moments = [memory]
+        moments, learn = [memory], learn or CompactHead.learn
         for t in range(1, frames - 1):
             if believed is not None and self.head.learns:
-                memory = memory | self.head.learn(x[:, t], memory, believed[:, t], keep=_TRAINING_KEEP)
+                memory = memory | learn(self.head, x[:, t], memory, believed[:, t], keep=_TRAINING_KEEP)
             moments.append(memory)
         target = {name: torch.stack([m[name] for m in moments], 1).flatten(0, 1) for name in memory}
         return self.head(x[:, 1:].flatten(0, 1), target)

@@ -21,7 +21,7 @@ from onlinetada.trackers.training.pictures import Pictures
 from onlinetada.trackers.training.recipe import Recipe
 from onlinetada.trackers.training.render import compiled_kernels, plain_kernels
 from onlinetada.trackers.training.shards import KINDS, Kind
-from onlinetada.trackers.training.trainer import Progress, Trainer
+from onlinetada.trackers.training.trainer import Progress, Trainer, device_name
 
 _REPEATS = 5
 _SHARES: dict[Kind, float] = {"track": 0.5, "boxed": 0.1, "still": 0.2, "cutout": 0.2}
@@ -98,7 +98,7 @@ def measure(job: Job, bank: Bank, *, compiled: bool, iterations: int, ahead: int
         plan_ms = _plan_ms(job, bank)
     memory = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
     return Speed(
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        device=device_name(device),
         torch=torch.__version__,
         threads=torch.get_num_threads(),
         compiled=compiled,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from onlinetada.errors import InputError
 from onlinetada.trackers.models.backbone import load_imagenet
 from onlinetada.trackers.models.checkpoint import load_strictly, read_state_dict
-from onlinetada.trackers.models.compact import CompactNetwork
+from onlinetada.trackers.models.compact import CompactHead, CompactNetwork, Prediction
 from onlinetada.trackers.result import Image
 from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.batches import make_batch
 from onlinetada.trackers.training.job import SAMPLE_SEED, Pace
-from onlinetada.trackers.training.losses import losses
+from onlinetada.trackers.training.losses import Losses, losses
 from onlinetada.trackers.training.recipe import OptimiserOptions, Recipe
 from onlinetada.trackers.training.render import Kernels
 from onlinetada.trackers.training.rounds import TrainingBatch, training_batches
@@ -73,22 +73,20 @@ class CompactJob:
 
     def loss(self, network: nn.Module, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         """Score, box and rank loss; the backbone may compute in bfloat16, the head does not."""
-        return self._loss(_features, network, batch)
+        return self._loss(_Parts(), network, batch)
 
     def compiled_loss(self) -> Callable[[nn.Module, TrainingBatch], tuple[Tensor, Tensor]]:
-        """``loss`` with the backbone compiled. The head is hundreds of small operations: compiling takes minutes."""
+        """``loss`` with three parts of it compiled."""
         compiled: Any = torch.compile  # torch's annotations hide the signature of what comes back
-        return partial(self._loss, compiled(_features))
+        return partial(self._loss, _Parts(compiled(_features), compiled(CompactHead.learn), compiled(losses)))
 
-    def _loss(
-        self, backbone: Callable[[CompactNetwork, Tensor, int | None], Tensor], network: nn.Module, batch: TrainingBatch
-    ) -> tuple[Tensor, Tensor]:
+    def _loss(self, parts: _Parts, network: nn.Module, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         bfloat16 = self.recipe.precision == "bfloat16"
         assert isinstance(network, CompactNetwork)  # noqa: S101
         with torch.autocast(batch.clip.device.type, torch.bfloat16, enabled=bfloat16):
-            features = backbone(network, batch.clip, self.recipe.frozen_blocks)
-        prediction = network.compare(features.float(), batch.boxes[:, 0], believed=batch.believed)
-        loss = losses(prediction, batch.boxes[:, 1:].flatten(0, 1), batch.present[:, 1:].flatten())
+            features = parts.features(network, batch.clip, self.recipe.frozen_blocks)
+        prediction = network.compare(features.float(), batch.boxes[:, 0], believed=batch.believed, learn=parts.learn)
+        loss = parts.losses(prediction, batch.boxes[:, 1:].flatten(0, 1), batch.present[:, 1:].flatten())
         weigh = self.recipe.optimiser
         total = loss.score + weigh.box_weight * loss.box + weigh.rank_weight * loss.rank
         return total, torch.stack([loss.score.detach(), loss.box.detach(), loss.rank.detach(), loss.iou])
@@ -106,6 +104,15 @@ class CompactJob:
 
 def _features(network: CompactNetwork, clip: Tensor, blocks_done: int | None) -> Tensor:
     return network.features(clip, blocks_done=blocks_done)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What is worth compiling. All of a step at once takes minutes to compile; ``learn`` is called once a frame."""
+
+    features: Callable[[CompactNetwork, Tensor, int | None], Tensor] = _features
+    learn: Callable[..., dict[str, Tensor]] = CompactHead.learn
+    losses: Callable[[Prediction, Tensor, Tensor], Losses] = losses
 
 
 def new_network(recipe: Recipe, *, initial: Path | None = None) -> CompactNetwork:

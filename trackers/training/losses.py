@@ -73,13 +73,13 @@ def box_overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     """IoU and generalised IoU (Rezatofighi et al. 2019) of boxes (..., 4) given as cx, cy, w, h."""
     a1, a2 = a[..., :2] - a[..., 2:] / 2, a[..., :2] + a[..., 2:] / 2
     b1, b2 = b[..., :2] - b[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2
-    shared = _area((torch.minimum(a2, b2) - torch.maximum(a1, b1)).clamp(min=0))
-    union = _area(a[..., 2:]) + _area(b[..., 2:]) - shared + 1e-6
-    hull = _area(torch.maximum(a2, b2) - torch.minimum(a1, b1)) + 1e-6
+    shared = area((torch.minimum(a2, b2) - torch.maximum(a1, b1)).clamp(min=0))
+    union = area(a[..., 2:]) + area(b[..., 2:]) - shared + 1e-6
+    hull = area(torch.maximum(a2, b2) - torch.minimum(a1, b1)) + 1e-6
     iou = shared / union
     return iou, iou - (hull - union) / hull
 
 
-def _area(wh: Tensor) -> Tensor:
+def area(wh: Tensor) -> Tensor:
     """Of boxes of size (..., 2). The gradient of ``prod`` would make the host wait for a GPU."""
     return wh[..., 0] * wh[..., 1]

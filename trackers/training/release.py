@@ -107,7 +107,7 @@ def release(
         "network": job.description(network),
         "inference": {name: getattr(config, name) for name in ("penalty_k", "window_influence", "size_lr")},
         "data": dict(terms),
-        "training": {**training, "recipe": asdict(recipe)},
+        "training": _told_once({**training, "recipe": asdict(recipe)}, set()),
     }
     if clips is not None:
         card |= _measured(network, config, *clips)
@@ -125,6 +125,19 @@ def origin(initial: Path | None) -> dict[str, Any]:
     if isinstance(training.get("recipe"), dict):
         kept["seed"] = training["recipe"].get("seed")
     return {"begins_with": {"sha256": hashlib.sha256(initial.read_bytes()).hexdigest(), **kept}}
+
+
+def _told_once(training: dict[str, Any], told: set[str]) -> dict[str, Any]:
+    """The same, with what several runs began with told for the first of them only; the others name its hash."""
+    begun = training.get("begins_with")
+    if not isinstance(begun, dict | list):
+        return training
+    runs = []
+    for run in begun if isinstance(begun, list) else [begun]:
+        known = run["sha256"] in told
+        told.add(run["sha256"])
+        runs.append({"sha256": run["sha256"]} if known else _told_once(run, told))
+    return training | {"begins_with": runs if isinstance(begun, list) else runs[0]}
 
 
 def rounded(value: Any) -> Any:

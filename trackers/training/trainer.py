@@ -196,7 +196,7 @@ class Trainer:
             "search_frames": self.iteration * self._frames_a_step(),
             "processes": self.team.size,
             "seconds": round(self.elapsed_s),
-            "device": str(self.bank.pictures.device),
+            "device": device_name(self.bank.pictures.device),
             "torch": torch.__version__,
             "threads": torch.get_num_threads(),
         }
@@ -250,3 +250,8 @@ class Trainer:
                 f"the loss is no longer finite at iteration {self.iteration}; go on from the latest checkpoint with a "
                 "lower learning rate"
             )
+
+
+def device_name(device: torch.device) -> str:
+    """What trains: the GPU's name, or "cpu"."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

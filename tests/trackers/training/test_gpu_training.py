@@ -23,7 +23,7 @@ from onlinetada.trackers.training.trainer import Trainer
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
-BATCH = BatchOptions(pasted=6, still=3, real=4, mismatched=0.5, scene=SceneOptions(frames=2, size=96))
+BATCH = BatchOptions(pasted=6, still=3, real=4, mismatched=0.5, absent=0.2, scene=SceneOptions(frames=2, size=96))
 COMPACT = Recipe(
     iterations=1000,
     batch=BATCH,

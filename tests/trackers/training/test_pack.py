@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from onlinetada.errors import InputError
+from onlinetada.trackers.cli import main
 from onlinetada.trackers.training.bank import Bank, load_bank
 from onlinetada.trackers.training.check import check_packed, check_raw
 from onlinetada.trackers.training.cutouts import cut_out, largest_object
@@ -55,6 +56,26 @@ def test_region_is_exact_to_a_fraction_of_a_pixel(factor: float) -> None:
 def test_second_pack_into_the_same_folder_is_refused(raw: Path, packed: Path) -> None:
     with pytest.raises(InputError, match="holds packed material already"):
         pack([SourceOptions("s", "stills", "stills", "none")], root=raw, out=packed, report=lambda line: None)
+
+
+def test_webp_is_smaller_and_shows_the_same(raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    material = tmp_path / "material.yaml"
+    source = "{name: s, path: sequences, format: sequences, terms: none, cutouts: masks}"
+    material.write_text(f"sources: [{source}]\n")
+    command = ["data", "pack", str(material), "--root", str(raw), "--out"]
+    assert main([*command, str(tmp_path / "usual")]) == 0
+    assert main([*command, str(tmp_path / "small"), "--webp", "78", "--region-side-px", "96"]) == 0
+    usual, small = (load_bank(tmp_path / name, "cpu") for name in ("usual", "small"))
+    sizes = [(tmp_path / name / "shard-00000.bin").stat().st_size for name in ("usual", "small")]
+    assert sizes[1] < sizes[0] / 2
+    assert small.rows("track").tolist() == usual.rows("track").tolist()
+    assert small.shape[small.rows("track")].max() == 96
+    for kind in ("track", "cutout"):
+        a, b = (bank.pictures.mean[bank.rows(kind)] for bank in (usual, small))  # type: ignore[attr-defined]
+        assert (a - b).abs().max() < 12
+    assert main([*command, str(tmp_path / "none"), "--webp", "0"]) == 2
+    assert "--webp is a quality from 1 to 100, not 0" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_missing_shard_is_named(raw: Path, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def write_parts(folder: Path) -> dict[str, str]:
     narrow = "memory: learned\n  widths: [16, 3]"
     (folder / "more_material.yaml").write_text((folder / "tiny_material.yaml").read_text())
     parts = {"tiny": "memory: fixed", "tiny_2": "memory: learned"}
-    parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b", "5", "5b")}
+    parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b", "5", "5b", "6")}
     for name, model in parts.items():
         (folder / f"{name}.yaml").write_text(
             f"iterations: 2\nname: tiny\nmodel:\n  {model}\nimagenet: false\n"
@@ -77,16 +77,17 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     card = json.loads((shipped / "tiny.json").read_text())
     assert card["sha256"] == hashlib.sha256((shipped / "tiny.safetensors").read_bytes()).hexdigest()
     assert card["network"]["widths"] == [16, 3]
-    alone = card["training"]["begins_with"]  # the last two runs are averaged without what they began with
+    assert card["training"]["begins_with"]["iterations"] == 2  # the sixth part is one run
+    alone = card["training"]["begins_with"]["begins_with"]["begins_with"]  # the fifth, without what it began with
     assert len(alone) == 2 and all(run["iterations"] == 2 for run in alone)
     *last, beginning = alone[0]["begins_with"]["begins_with"]  # all are averaged
     assert len(last) == 2 and all(run["iterations"] == 2 for run in last)
     assert all(run["begins_with"]["sha256"] == beginning["sha256"] for run in last)
-    *runs, narrowed = beginning["begins_with"]
-    assert len(runs) == 2 and narrowed["narrowing"]["iterations"] == 2
-    for run in runs:
-        assert run["iterations"] == 2 and run["begins_with"]["narrowing"]["iterations"] == 2
-        assert run["begins_with"]["begins_with"]["begins_with"]["iterations"] == 2
+    assert set(beginning) == {"sha256"} == set(alone[1]["begins_with"]), "told already"
+    first, second, narrowed = last[0]["begins_with"]["begins_with"]
+    assert first["iterations"] == 2 == second["iterations"] and set(narrowed) == {"sha256"}
+    assert first["begins_with"]["narrowing"]["iterations"] == 2 and second["begins_with"] == narrowed
+    assert first["begins_with"]["begins_with"]["begins_with"]["iterations"] == 2
     assert card["validation"]["scores"]["all"]["tracks"] == 1
 
     (out / "final/tiny.safetensors").write_bytes(b"something else")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from onlinetada.trackers.config import find_config, load_config
 from onlinetada.trackers.models.compact import CompactOptions
 from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.batches import BatchOptions
-from onlinetada.trackers.training.compact_job import new_network, rate_factor
+from onlinetada.trackers.training.compact_job import CompactJob, new_network, rate_factor
 from onlinetada.trackers.training.recipe import OptimiserOptions, Recipe
 from onlinetada.trackers.training.release import write_weights
+from onlinetada.trackers.training.render import compiled_kernels
 from onlinetada.trackers.training.rounds import training_batches
 from onlinetada.trackers.training.scenes import SceneOptions
 from onlinetada.trackers.training.trainer import Progress, Trainer
@@ -55,6 +57,33 @@ def test_training_that_was_stopped_ends_as_one_that_was_not(bank: Bank, tmp_path
     assert resumed.iteration == 3
     parts = weights_after(resumed)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_what_is_compiled_is_one_graph_each_and_says_the_same(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = dataclasses.replace(SMALL, batch=dataclasses.replace(SMALL.batch, scene=SceneOptions(frames=3, size=96)))
+    job, compiler, made = CompactJob(recipe), torch.compile, []
+
+    def compile_quickly(function: Any, **options: Any) -> Any:
+        made.append(function)
+        return compiler(function, backend="aot_eager", fullgraph=True, **options)
+
+    monkeypatch.setattr(torch, "compile", compile_quickly)
+    torch.compiler.reset()
+    network = job.new_network(None)
+    batch = next(training_batches(network, bank, recipe, kernels=compiled_kernels()))
+    plain = next(training_batches(network, bank, recipe))
+    assert (batch.clip - plain.clip).abs().max() < 0.1
+    job.prepare(network, job.new_optimiser(network, torch.device("cpu")), 0)
+    gradients = []
+    for loss_of in (job.loss, job.compiled_loss()):
+        network.zero_grad()
+        loss, parts = loss_of(network, plain)
+        loss.backward()
+        gradients.append((loss.item(), parts, network.head.neck.weight.grad.clone()))
+    assert len(made) == 6, "three that draw and begin, three of the loss"
+    assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-4)
+    assert torch.allclose(gradients[0][1], gradients[1][1], rtol=1e-3, atol=1e-4)
+    assert torch.allclose(gradients[0][2], gradients[1][2], rtol=0.02, atol=1e-3)
 
 
 def test_frozen_parts_stay_and_the_rest_moves(bank: Bank, tmp_path: Path) -> None:

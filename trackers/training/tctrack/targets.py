@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from onlinetada.trackers.models.tctrack import GRID_SIZE, REACH, STRIDE, TCTrackMaps, decode_sides, encode_sides
-from onlinetada.trackers.training.losses import box_overlap
+from onlinetada.trackers.training.losses import area, box_overlap
 from onlinetada.trackers.training.tctrack.recipe import LossOptions
 
 _FIRST_CELL_PX = 63.0  # where the middle of cell 0 lies in the search region
@@ -140,8 +140,8 @@ def _two_way(logits: Tensor, targets: Targets) -> Tensor:
 
 def _overlap(a: Tensor, b: Tensor) -> Tensor:
     """IoU of boxes x1, y1, x2, y2; those of ``a`` may be turned inside out, which overlaps nothing."""
-    shared = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
+    shared = area((torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0))
+    union = area(a[..., 2:] - a[..., :2]) + area(b[..., 2:] - b[..., :2]) - shared
     return (shared / (union + 1e-6)).clamp(min=0)
 
 
