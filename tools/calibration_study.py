@@ -30,6 +30,7 @@ from onlinetada.trackers.models.compact import CompactNetwork
 from onlinetada.trackers.models.registry import find_model
 from onlinetada.trackers.training.bank import Bank, load_bank
 from onlinetada.trackers.training.pack import Material, left_out
+from onlinetada.trackers.training.pictures import Place
 from onlinetada.trackers.training.recipe import Recipe
 from onlinetada.trackers.training.trainer import Trainer
 from onlinetada.trackers.training.validation import HeldOut, held_out_clips, run_clips, score_runs
@@ -57,9 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, required=True, help="folder of the raw data, for the validation clips")
     parser.add_argument("--out", type=Path, required=True, help="folder for tracks.csv and study.csv")
     parser.add_argument("--seeds", type=int, default=3, help="runs of every kind")
+    parser.add_argument("--pictures", choices=("device", "disk"), default="device", help="see docs/training.md")
     args = parser.parse_args(argv)
     try:
-        setup = _setup(args.config, args.data, args.root)
+        setup = _setup(args.config, args.data, args.root, args.pictures)
         rows = read_rows(args.out / "tracks.csv")
         done = {(row["calibration"], row["seed"]) for row in rows}
         for seed in range(args.seeds):
@@ -74,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _setup(config: Path, data: Path, root: Path) -> Setup:
+def _setup(config: Path, data: Path, root: Path, pictures: Place) -> Setup:
     recipe = load_config(config, Recipe)
     if recipe.initial is None:
         raise InputError(f"{config}: the study goes on from weights; name them with initial")
@@ -83,7 +85,7 @@ def _setup(config: Path, data: Path, root: Path) -> Setup:
     clips = held_out_clips(about.sources, root, left_out(about, material))
     if not clips:
         raise InputError(f"{root}: none of the validation clips of {material} lies there")
-    return Setup(recipe, config.parent / recipe.initial, load_bank(data, "cpu"), clips)
+    return Setup(recipe, config.parent / recipe.initial, load_bank(data, "cpu", place=pictures), clips)
 
 
 def _run(setup: Setup, kind: Kind, seed: int, out: Path) -> list[dict[str, str]]:

@@ -30,7 +30,6 @@ class BatchOptions:
         real: clips of real video.
         mismatched: share of clips whose frame 0 is of another clip, so that there is no target to find.
         absent: share of search frames that are of another clip: whatever its target looks like, it is not ours.
-        far_start: share of clips whose frame 0 alone is of low resolution, as of a target that then comes nearer.
         drift: share of clips in which what is believed is off in the same way on all frames, as after a drift.
         scene: how wild they are.
     """
@@ -40,7 +39,6 @@ class BatchOptions:
     real: int = 10
     mismatched: float = 0.04
     absent: float = 0.0
-    far_start: float = 0.0
     drift: float = 0.0
     scene: SceneOptions = field(default_factory=SceneOptions)
 
@@ -88,7 +86,6 @@ class BatchPlan:
         noise: (B,) standard deviation.
         softened: (B,) clips in a random order, of which each eighth loses sharpness in another way.
         mismatched: clips that get the first frame of the clip before them.
-        far_start: clips whose first frame is of low resolution.
         absent: (M, 2) clip and frame that get the same frame of the clip before it.
         error: (B, K, 4) how far off a tracker's boxes are: centre in sizes, log of the size.
         grain_seed: of the noise.
@@ -103,7 +100,6 @@ class BatchPlan:
     noise: Floats
     softened: Ints
     mismatched: Ints
-    far_start: Ints
     absent: Ints
     error: Floats
     grain_seed: int
@@ -143,7 +139,6 @@ def plan_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> Batc
         mismatched=np.flatnonzero(rng.random(b) < options.mismatched),
         absent=_absent_frames(b, k, options.absent, rng),
         error=_tracking_error(b, k, options.drift, rng),
-        far_start=_some_clips(b, options.far_start, rng),
         grain_seed=grain_seed,
     )
 
@@ -160,7 +155,7 @@ def render(bank: Bank, plan: BatchPlan, *, kernels: Kernels | None = None) -> Cl
     generator = torch.Generator(device).manual_seed(plan.grain_seed)
     grain = torch.randn(images.shape, generator=generator, device=device)
     images = kernels.recolour(images, *(upload(v.astype(np.float32), device) for v in light), grain)
-    images = _from_afar(_degrade(images, plan.softened), plan.far_start)
+    images = _degrade(images, plan.softened)
     inside = (boxes[..., :2].abs() < scene.size / 2).all(-1)
     present = valid & inside & valid[:, :1]
     images, present = _swap_frames(images, present, plan.absent)
@@ -242,16 +237,6 @@ def _degrade(images: Tensor, order: Ints) -> Tensor:
     return images
 
 
-def _from_afar(images: Tensor, rows: Ints) -> Tensor:
-    """The first frames of some clips as if the target had a half or a quarter of the pixels."""
-    for share, factor in ((rows[::2], 2), (rows[1::2], 4)):
-        if len(share):
-            index = upload(share.copy(), images.device)
-            first = images[index, 0].permute(0, 3, 1, 2)
-            images[index, 0] = _low(factor)(first).permute(0, 2, 3, 1)
-    return images
-
-
 def _low(factor: int) -> Callable[[Tensor], Tensor]:
     def soften(x: Tensor) -> Tensor:
         small = F.avg_pool2d(x, factor)
@@ -271,11 +256,6 @@ def _tracking_error(clips: int, frames: int, drift: float, rng: Rng) -> Floats:
     if not drift:  # draws nothing, so that recipes without it stay what they were
         return error
     return error + np.where(rng.random((clips, 1, 1)) < drift, rng.normal(0, 1, (clips, 1, 4)) * _DRIFT, 0)
-
-
-def _some_clips(clips: int, share: float, rng: Rng) -> Ints:
-    """A share of the clips, by chance. Without one nothing is drawn, so that recipes without it stay what they were."""
-    return np.flatnonzero(rng.random(clips) < share) if share else np.zeros(0, np.int64)
 
 
 def _absent_frames(clips: int, frames: int, share: float, rng: Rng) -> Ints:

@@ -131,11 +131,3 @@ def test_material_that_is_not_there_is_named(bank: Bank) -> None:
     empty = dataclasses.replace(bank, sources={**bank.sources, "cutout": ()})
     with pytest.raises(InputError, match="nothing for pasted_scene"):
         make_batch(empty, BatchOptions(scene=SCENE), (0,))
-
-
-def test_a_target_far_away_at_the_start_is_blurred_on_the_first_frame_only(bank: Bank) -> None:
-    options = BatchOptions(pasted=0, still=4, real=4, mismatched=0.0, scene=SCENE)
-    usual, far = (make_batch(bank, dataclasses.replace(options, far_start=share), (0,)) for share in (0.0, 1.0))
-    assert torch.equal(usual.clip[:, :, 1:], far.clip[:, :, 1:]) and torch.equal(usual.boxes, far.boxes)
-    detail = [batch.clip[:, :, 0].diff(dim=-1).abs().mean((1, 2, 3)) for batch in (usual, far)]
-    assert (detail[1] < detail[0]).all() and detail[1].mean() < 0.8 * detail[0].mean(), "some are blurred already"
