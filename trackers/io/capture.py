@@ -20,6 +20,7 @@ _READ_TIMEOUT_MS = 5_000
 _FFMPEG_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 # A live picture must not wait in FFmpeg's own queues, and RTSP over UDP loses packets on the first wireless link.
 _LIVE_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"
+_TEXT = int.from_bytes(b"ansi", "little")  # what FFmpeg calls a .txt file, whose letters it would draw
 _URL = re.compile(r"^(\w+)://")
 _SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "http", "https", "udp", "tcp", "rtp", "srt"})
 
@@ -57,7 +58,7 @@ def open_file(path: Path) -> Capture:
     has_ffmpeg = cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG)
     with quiet():
         capture = _new_capture(str(path), cv2.CAP_FFMPEG if has_ffmpeg else cv2.CAP_ANY)
-    if capture.isOpened():
+    if capture.isOpened() and int(capture.get(cv2.CAP_PROP_FOURCC)) != _TEXT:
         return capture
     if path.stat().st_size == 0:
         raise InputError(f"{path} is empty")

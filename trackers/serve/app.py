@@ -24,6 +24,7 @@ from onlinetada.trackers.serve.streams import Streams
 
 _TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _CLOSING_S = 2.0  # for answers in work; streams have no end of their own
+_STOPPED_BY = [int(getattr(signal, name)) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _log = logging.getLogger("onlinetada.serve")
 
 
@@ -166,10 +167,9 @@ async def run_server(options: ServeOptions, *, on_start: Callable[[Server], None
     server = Server(options)
     await server.start()
     try:
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            # Windows has no SIGHUP and no such handlers, and outside of the main thread nobody may set one
-            with suppress(NotImplementedError, AttributeError, ValueError, RuntimeError):
-                number = int(getattr(signal, name))
+        for number in _STOPPED_BY:
+            # Windows has no such handlers (NotImplementedError), outside of the main thread nobody may set one
+            with suppress(RuntimeError):
                 loop.add_signal_handler(number, stop, number)
         on_start(server)
         number = await stopped

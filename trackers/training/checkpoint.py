@@ -44,8 +44,9 @@ def load_checkpoint(
     Raises:
         InputError: no checkpoint there, or one of another network.
     """
-    if not folder.exists():  # stopped between two renames
-        folder = folder.with_name(folder.name + ".old")
+    before = folder.with_name(folder.name + ".old")
+    if not folder.exists() and before.exists():  # stopped between two renames
+        folder = before
     if not (folder / _META).exists():
         raise InputError(f"{folder}: no checkpoint to resume; start without --resume")
     tensors = load_sharded(folder)

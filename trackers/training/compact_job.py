@@ -78,13 +78,15 @@ class CompactJob:
     def compiled_loss(self) -> Callable[[nn.Module, TrainingBatch], tuple[Tensor, Tensor]]:
         """``loss`` with three parts of it compiled."""
         compiled: Any = torch.compile  # torch's annotations hide the signature of what comes back
-        return partial(self._loss, _Parts(compiled(_features), compiled(CompactHead.learn), compiled(losses)))
+        return partial(
+            self._loss, _Parts(compiled(CompactNetwork.features), compiled(CompactHead.learn), compiled(losses))
+        )
 
     def _loss(self, parts: _Parts, network: nn.Module, batch: TrainingBatch) -> tuple[Tensor, Tensor]:
         bfloat16 = self.recipe.precision == "bfloat16"
         assert isinstance(network, CompactNetwork)  # noqa: S101
         with torch.autocast(batch.clip.device.type, torch.bfloat16, enabled=bfloat16):
-            features = parts.features(network, batch.clip, self.recipe.frozen_blocks)
+            features = parts.features(network, batch.clip, blocks_done=self.recipe.frozen_blocks)
         prediction = network.compare(features.float(), batch.boxes[:, 0], believed=batch.believed, learn=parts.learn)
         loss = parts.losses(prediction, batch.boxes[:, 1:].flatten(0, 1), batch.present[:, 1:].flatten())
         weigh = self.recipe.optimiser
@@ -102,15 +104,11 @@ class CompactJob:
         return asdict(network.options)
 
 
-def _features(network: CompactNetwork, clip: Tensor, blocks_done: int | None) -> Tensor:
-    return network.features(clip, blocks_done=blocks_done)
-
-
 @dataclass(frozen=True)
 class _Parts:
     """What is worth compiling. All of a step at once takes minutes to compile; ``learn`` is called once a frame."""
 
-    features: Callable[[CompactNetwork, Tensor, int | None], Tensor] = _features
+    features: Callable[..., Tensor] = CompactNetwork.features
     learn: Callable[..., dict[str, Tensor]] = CompactHead.learn
     losses: Callable[[Prediction, Tensor, Tensor], Losses] = losses
 

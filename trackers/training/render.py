@@ -45,7 +45,7 @@ class Kernels:
     Attributes:
         paint: see the function of that name.
         recolour: see the function of that name.
-        early: see the function of that name.
+        early: ``Lite0.early``, of a backbone whose first blocks are frozen.
     """
 
     paint: Callable[..., tuple[Tensor, Tensor]]
@@ -55,18 +55,13 @@ class Kernels:
 
 def plain_kernels() -> Kernels:
     """As they are written."""
-    return Kernels(paint, recolour, early)
+    return Kernels(paint, recolour, Lite0.early)
 
 
 def compiled_kernels() -> Kernels:
     """Each fused by torch.compile; on a GPU this saves most of the traffic to memory."""
     compiled: Any = torch.compile  # torch's annotations hide the signature of what comes back
-    return Kernels(compiled(paint, dynamic=True), compiled(recolour, dynamic=True), compiled(early))
-
-
-def early(backbone: Lite0, pictures: Tensor, blocks: int) -> Tensor:
-    """What the first ``blocks`` blocks of a backbone make of pictures (N, 3, S, S)."""
-    return backbone.early(pictures, blocks)
+    return Kernels(compiled(paint, dynamic=True), compiled(recolour, dynamic=True), compiled(Lite0.early))
 
 
 def affine_map(centre_in: Floats, centre_out: Floats, scale: Floats, angle: Floats) -> Floats:

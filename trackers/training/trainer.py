@@ -72,7 +72,7 @@ class Trainer:
         initial: weights to begin with.
         resume: go on from the checkpoint in ``folder``.
         team: the processes that train together; each draws clips of its own, gradients are averaged.
-        compiled: compile the network's forward and backward pass and the drawing, see ``use_compiler_cache``.
+        compiled: compile the drawing and what ``Job.compiled_loss`` says, see ``use_compiler_cache``.
         ahead: batches that a thread of its own makes ahead; by default none on a CPU, whose cores train already.
     """
 

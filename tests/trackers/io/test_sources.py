@@ -124,11 +124,14 @@ def test_a_source_that_is_not_there_is_refused_in_one_line(spec: str | int, said
 def test_what_cannot_be_read_is_refused(tmp_path: Path, video: Path) -> None:
     text = tmp_path / "text.mp4"
     text.write_text("no video")
+    boxes = tmp_path / "groundtruth.txt"
+    boxes.write_text("1,2,3,4\n" * 9)
     empty = tmp_path / "empty.mp4"
     empty.touch()
     bare = tmp_path / "bare"
     bare.mkdir()
-    for spec, said in ((text, "cannot be read as a video"), (empty, "is empty"), (bare, "holds no images")):
+    no_video = "cannot be read as a video"
+    for spec, said in ((text, no_video), (boxes, no_video), (empty, "is empty"), (bare, "holds no images")):
         with pytest.raises(InputError, match=said):
             open_source(spec)
     with pytest.raises(InputError, match=r"did you mean .*numbers\.avi"):

@@ -216,3 +216,8 @@ def test_recipes_that_ship_are_found_by_name(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("compact*.yaml")), ids=lambda p: p.stem)
 def test_shipped_recipes_load(path: Path) -> None:
     assert load_config(path, Recipe).iterations > 100
+
+
+def test_resuming_what_was_never_begun_names_the_folder(bank: Bank, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none[/\\]checkpoint: no checkpoint to resume"):
+        Trainer(SMALL, bank, tmp_path / "none", resume=True)
