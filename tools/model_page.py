@@ -6,6 +6,7 @@ python tools/model_page.py
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,11 @@ yellow. Thermal pictures are HIT-UAV's (CC BY 4.0), about a second apart; those 
 detection data set. Drawn by `tools/failures.py`."""
 
 
+PEERS = ROOT / "docs" / "bench" / "peers.csv"
+BESIDE = (
+    "Those of UAV benchmarks beside others: float32 PyTorch and a 0-based start here, the peers on a CPU from the "
+    "published, 1-based box unless said otherwise ([the figures](bench/peers.csv)). Five sequences are no benchmark."
+)
 _BEGINNING = "what these began with"
 
 
@@ -58,6 +64,16 @@ def history(training: dict[str, Any]) -> list[str]:
     return said
 
 
+def beside_peers(ours: dict[str, Any]) -> str:
+    """Success on the sequences of UAV benchmarks next to that of other trackers."""
+    with PEERS.open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    values = [[ours[name]["success"], *map(float, given)] for name, *given in rows]
+    lines = [[row[0], *(f"{v:.3f}" for v in line)] for row, line in zip(rows, values, strict=True)]
+    means = ["mean", *(f"{sum(column) / len(column):.3f}" for column in zip(*values, strict=True))]
+    return f"{BESIDE}\n\n" + table(["success", "compact", *header[1:]], [*lines, means])
+
+
 def page_of(card: dict[str, Any]) -> str:
     """One model."""
     facts = [
@@ -74,6 +90,7 @@ def page_of(card: dict[str, Any]) -> str:
     parts.append(scores("Validation tracks, never trained on", card["validation"]))
     if "comparison" in card:
         parts.append(scores("Single sequences of benchmarks, never trained on", card["comparison"]))
+        parts.append(beside_peers(card["comparison"]["scores"]))
     loss = card.get("loss_and_return")
     if loss:
         rows = [[k.replace("_", " "), v] for k, v in loss.items()]
