@@ -28,6 +28,12 @@ BESIDE = (
     "Those of UAV benchmarks beside others: float32 PyTorch and a 0-based start here, the peers on a CPU from the "
     "published, 1-based box unless said otherwise ([the figures](bench/peers.csv)). Five sequences are no benchmark."
 )
+HARDER = ROOT / "docs" / "bench" / "robustness.csv"
+ON_HARDER = (
+    "Success and precision at 20 px on held-out video of 30 frames and more, made harder in one way at a time: int8 on "
+    "a CPU, each clip's first track from its first box on, {runs} runs "
+    "(`tools/robustness.py`). A lost target's frames count with the last box that was believed."
+)
 _BEGINNING = "what these began with"
 
 
@@ -74,6 +80,20 @@ def beside_peers(ours: dict[str, Any]) -> str:
     return f"{BESIDE}\n\n" + table(["success", "compact", *header[1:]], [*lines, means])
 
 
+def on_harder_video(sha256: str) -> str | None:
+    """What is left when video gets harder, next to other trackers; None where other weights were measured."""
+    with HARDER.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not any(row["weights"] and sha256.startswith(row["weights"]) for row in rows):
+        return None
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    kinds = list(dict.fromkeys(row["disturbance"] for row in rows))
+    cells = {(r["disturbance"], r["model"]): f"{float(r['success']):.3f} / {float(r['precision']):.3f}" for r in rows}
+    lines = [[kind, *(cells[kind, model] for model in models)] for kind in kinds]
+    said = ON_HARDER.format(runs=rows[0]["runs"])
+    return f"### Harder video\n\n{said}\n\n" + table(["", *models], lines)
+
+
 def page_of(card: dict[str, Any]) -> str:
     """One model."""
     facts = [
@@ -91,6 +111,9 @@ def page_of(card: dict[str, Any]) -> str:
     if "comparison" in card:
         parts.append(scores("Single sequences of benchmarks, never trained on", card["comparison"]))
         parts.append(beside_peers(card["comparison"]["scores"]))
+    harder = on_harder_video(card["sha256"])
+    if harder is not None:
+        parts.append(harder)
     loss = card.get("loss_and_return")
     if loss:
         rows = [[k.replace("_", " "), v] for k, v in loss.items()]

@@ -17,6 +17,8 @@ from onlinetada.trackers.training.render import Kernels, draw, plain_kernels
 from onlinetada.trackers.training.scenes import Rng, Scene, SceneOptions, pasted_scene, real_scene, still_scene
 
 _CARELESS = 0.1  # share of frames on which what is believed is far off
+_MID_GREY = 127  # what contrast turns about, see ``recolour``
+_FADES_LATER, _DARKENS = 0.3, 0.65  # shares of the clips that fade
 _DRIFT = (0.22, 0.22, 0.28, 0.22)  # standard deviations: centre in sizes, log of the size
 
 
@@ -31,6 +33,7 @@ class BatchOptions:
         mismatched: share of clips whose frame 0 is of another clip, so that there is no target to find.
         absent: share of search frames that are of another clip: whatever its target looks like, it is not ours.
         drift: share of clips in which what is believed is off in the same way on all frames, as after a drift.
+        faded: share of clips in little light or in haze; in some of them, only after frame 0.
         scene: how wild they are.
     """
 
@@ -40,6 +43,7 @@ class BatchOptions:
     mismatched: float = 0.04
     absent: float = 0.0
     drift: float = 0.0
+    faded: float = 0.0
     scene: SceneOptions = field(default_factory=SceneOptions)
 
     @property
@@ -127,12 +131,14 @@ def plan_batch(bank: Bank, options: BatchOptions, seed: tuple[int, ...]) -> Batc
     # light and colour: partly the same for a whole clip, partly changing from frame to frame
     of_clip = rng.normal(0, 0.15, (b, 1, 1)) + rng.normal(0, 0.06, (b, 1, 3))
     of_frame = rng.normal(0, 0.05, (b, k, 1)) + rng.normal(0, 0.02, (b, k, 3))
+    gain, offset = np.exp(of_clip + of_frame), rng.normal(0, 18, (b, 1, 1)) + rng.normal(0, 6, (b, k, 1))
+    gain, offset = _faded(gain, offset, options.faded, rng)
     return BatchPlan(
         options=options,
         scenes=scenes,
         order=order,
-        gain=np.exp(of_clip + of_frame),
-        offset=rng.normal(0, 18, (b, 1, 1)) + rng.normal(0, 6, (b, k, 1)),
+        gain=gain,
+        offset=offset,
         grey=(rng.random(b) < 0.12).astype(float),
         noise=(rng.random(b) < 0.5) * rng.uniform(0, 7, b),
         softened=rng.permutation(b),
@@ -256,6 +262,18 @@ def _tracking_error(clips: int, frames: int, drift: float, rng: Rng) -> Floats:
     if not drift:  # draws nothing, so that recipes without it stay what they were
         return error
     return error + np.where(rng.random((clips, 1, 1)) < drift, rng.normal(0, 1, (clips, 1, 4)) * _DRIFT, 0)
+
+
+def _faded(gain: Floats, offset: Floats, share: float, rng: Rng) -> tuple[Floats, Floats]:
+    """Contrast and brightness (B, K, 3 and 1) of clips of which some fade towards black or a light grey."""
+    if not share:
+        return gain, offset
+    b, k = offset.shape[:2]
+    left = np.exp(rng.uniform(np.log(0.15), np.log(0.7), (b, 1, 1)))
+    left = np.where(rng.random((b, 1, 1)) < share, left, 1.0).repeat(k, 1)
+    left[:, 0] = np.where(rng.random((b, 1)) < _FADES_LATER, 1.0, left[:, 0])
+    towards = np.where(rng.random((b, 1, 1)) < _DARKENS, 0.0, rng.uniform(100, 255, (b, 1, 1)))
+    return gain * left, left * (offset + _MID_GREY) + (1 - left) * towards - _MID_GREY
 
 
 def _absent_frames(clips: int, frames: int, share: float, rng: Rng) -> Ints:

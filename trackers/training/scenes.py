@@ -15,6 +15,7 @@ from onlinetada.trackers.training.bank import Bank, Floats, Ints, Source
 from onlinetada.trackers.training.render import Layer, affine_map
 
 _MOST_DEVIATIONS = 2.5  # by which the log of a scale is off at most
+_FAR_AWAY = 10.0  # in sides of the drawing
 _USUAL_TARGET_PX = 128.0  # distances in this file are for a target of this size
 Rng = np.random.Generator
 
@@ -31,6 +32,8 @@ class SceneOptions:
         log_scale: standard deviation of the log of the target's scale in a search frame.
         doubles: share of the look-alikes beside a pasted target that are its own double, recoloured.
         occluded: share of the clips with a pasted target in which something passes before it.
+        vanished: share of the search frames that show what is around the target, often what looks like it, without
+            the target: a pasted one is left out, of other pictures another place is shown.
     """
 
     frames: int = 3
@@ -40,6 +43,7 @@ class SceneOptions:
     log_scale: float = 0.18
     doubles: float = 0.3
     occluded: float = 0.22
+    vanished: float = 0.0
 
     @property
     def unit(self) -> float:
@@ -130,7 +134,8 @@ def pasted_scene(bank: Bank, n: int, options: SceneOptions, rng: Rng) -> Scene:
     for share in (0.55, 0.3):
         layers.append(_look_alike(bank, objects, share, scale / nominal, angle, shift, options, rng))
     axes = np.stack([scale * aspect * mirror, scale / aspect], -1)
-    maps = affine_map(_middle_of(bank, objects), placed, axes, angle)
+    shown_at = np.where(_vanishing(n, options, rng)[..., None], _FAR_AWAY * options.size, placed)
+    maps = affine_map(_middle_of(bank, objects), shown_at, axes, angle)
     gain = 1 + rng.normal(0, 0.06, (n, 1, 3)) + rng.normal(0, 0.12, (n, 1, 1))
     gain = np.concatenate([np.ones((n, 1, 3)), gain.repeat(frames, 1)], 1)
     layers.append(Layer(np.arange(n * k), objects.ravel(), maps.reshape(-1, 2, 3), gain.reshape(-1, 3)))
@@ -215,8 +220,9 @@ def _cropped(
     mirror = np.where(rng.random((n, 1)) < 0.5, -1.0, 1.0)
     placed = options.size / 2 + shift
     placed[:, 0] = options.size / 2 + rng.normal(0, 1.0, (n, 2))
-    maps = affine_map(centre, placed, np.stack([scale * stretch * mirror, scale / stretch], -1), angle)
     half = wh * scale[..., None] / 2
+    placed = np.where(_vanishing(n, options, rng)[..., None], _beside(half, options, rng), placed)
+    maps = affine_map(centre, placed, np.stack([scale * stretch * mirror, scale / stretch], -1), angle)
     boxes = np.concatenate([placed - half, placed + half], -1).reshape(-1, 4)
     return Scene([Layer(np.arange(n * k), pictures.ravel(), maps.reshape(-1, 2, 3))], boxes)
 
@@ -228,6 +234,25 @@ def _search_jitter(n: int, options: SceneOptions, rng: Rng) -> tuple[Floats, Flo
     most = _MOST_DEVIATIONS * options.log_scale
     growth = np.exp(np.clip(rng.normal(0, options.log_scale, (n, options.frames)), -most, most))
     return np.concatenate([np.zeros((n, 1, 2)), shift], 1), np.concatenate([np.ones((n, 1)), growth], 1)
+
+
+def _vanishing(n: int, options: SceneOptions, rng: Rng) -> npt.NDArray[np.bool_]:
+    """(n, K) frames without the target; never frame 0."""
+    gone = np.zeros((n, options.frames + 1), bool)
+    if options.vanished:  # otherwise draws nothing, so that recipes without it stay what they were
+        gone[:, 1:] = rng.random((n, options.frames)) < options.vanished
+    return gone
+
+
+def _beside(half: Floats, options: SceneOptions, rng: Rng) -> Floats:
+    """Centres (n, K, 2) at which targets of these half sizes (n, K, 2) lie just beyond a border of the drawing."""
+    if not options.vanished:
+        return np.zeros_like(half)
+    n, k = half.shape[:2]
+    middle = options.size / 2
+    along = rng.uniform(-1, 1, (n, k, 2)) * middle
+    out = (middle + half + rng.uniform(2, 40 * options.unit, (n, k, 2))) * np.where(rng.random((n, k, 2)) < 0.5, -1, 1)
+    return middle + np.where(np.arange(2) == rng.integers(0, 2, (n, k, 1)), out, along)
 
 
 def _drift(n: int, frames: int, offset: float, step: float, rng: Rng, *, speed: float = 0.0) -> Floats:

@@ -10,7 +10,7 @@ import torch
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.training.bank import Bank
-from onlinetada.trackers.training.batches import BatchOptions, make_batch, outline_boxes
+from onlinetada.trackers.training.batches import BatchOptions, make_batch, outline_boxes, plan_batch
 from onlinetada.trackers.training.render import Layer, affine_map, draw
 from onlinetada.trackers.training.scenes import SceneOptions, pasted_scene, real_scene, still_scene
 
@@ -120,6 +120,52 @@ def test_drift_is_the_same_on_all_frames_of_a_clip(bank: Bank) -> None:
     within = off.nan_to_num().std(1).median()
     between = off.nanmean(1).nan_to_num().std(0).mean()
     assert between > 0.12 > within, "a bias of the whole clip, much larger than the usual noise"
+
+
+@pytest.mark.parametrize("maker", [real_scene, still_scene, pasted_scene])
+def test_vanished_frames_show_the_surroundings_without_the_target(bank: Bank, maker: object) -> None:
+    n, size = 12, SCENE.size
+    options = BatchOptions(
+        pasted=n * (maker is pasted_scene),
+        still=n * (maker is still_scene),
+        real=n * (maker is real_scene),
+        mismatched=0.0,
+        scene=dataclasses.replace(SCENE, vanished=1.0),
+    )
+    batch = make_batch(bank, options, (4,))
+    assert batch.present[:, 0].float().mean() > 0.8 and not batch.present[:, 1:].any()
+    assert batch.believed[:, 1:].isnan().all()
+    assert batch.clip[:, :, 1:].std() > 5, "the surroundings are still there"
+    if maker is not pasted_scene:
+        centre, half = batch.boxes[:, 1:, :2].abs(), batch.boxes[:, 1:, 2:] / 2
+        assert (centre - half > size / 2).any(-1).all(), "no part of the target is left"
+        assert ((centre - half < size).all(-1)).float().mean() > 0.9, "it is just outside"
+    some = make_batch(bank, dataclasses.replace(options, scene=dataclasses.replace(SCENE, vanished=0.4)), (4,))
+    assert 0.3 < some.present[:, 1:].float().mean() < 0.9 and some.present[:, 0].float().mean() > 0.8
+
+
+def test_a_pasted_target_that_vanished_covers_nothing(bank: Bank) -> None:
+    options = dataclasses.replace(SCENE, vanished=1.0)
+    scene = pasted_scene(bank, 4, options, np.random.default_rng(0))
+    _, covers = draw(bank.pictures, scene.layers, 4 * 3, options.size)
+    seen = covers[scene.target_layer].unflatten(0, (4, 3)).sum((2, 3))
+    assert (seen[:, 0] > 100).all() and (seen[:, 1:] == 0).all()
+
+
+def test_faded_clips_lose_contrast_and_keep_their_boxes(bank: Bank) -> None:
+    options = BatchOptions(pasted=0, still=16, real=16, mismatched=0.0, scene=SCENE)
+    plain = plan_batch(bank, options, (0,))
+    faded = plan_batch(bank, dataclasses.replace(options, faded=1.0), (0,))
+    left = (faded.gain / plain.gain).mean(2)
+    assert 0.15 - 1e-9 <= left[:, 1:].min() and left[:, 1:].max() <= 0.7 + 1e-9
+    later = left[:, 0] == 1
+    assert 2 <= later.sum() <= 20, "some fade only after frame 0"
+    assert np.allclose(left[~later, 0], left[~later, 1])
+    black = left[:, 1:] * 0 - 127 * left[:, 1:]  # what black becomes, from grey 127, before the offset
+    darkest = (black + 127 + faded.offset[:, 1:, 0] - left[:, 1:] * plain.offset[:, 1:, 0]).mean(1)
+    dark = np.abs(darkest) < 1e-6
+    assert 10 <= dark.sum() <= 30, "black stays black in the dark"
+    assert (darkest[~dark] > 20).all(), "and is grey in haze"
 
 
 def test_mismatched_clips_have_no_target(bank: Bank) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -95,6 +96,33 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     monkeypatch.setattr(sys, "argv", arguments)
     with pytest.raises(SystemExit, match="is not the file that"):
         runpy.run_path(str(ROOT / "tools/ship_weights.py"), run_name="__main__")
+
+
+def test_harder_video_is_measured_and_told(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_parts(tmp_path)
+    script = runpy.run_path(str(ROOT / "tools/robustness.py"))
+    script["main"].__globals__["LONG"] = 4  # the videos made here are short
+    table = tmp_path / "robustness.csv"
+    options = ["--root", raw, "--material", tmp_path / "tiny_material.yaml", "--out", table, "--models"]
+    monkeypatch.setattr(sys, "argv", ["robustness.py", *map(str, options), "default", "opencv-mil"])
+    assert script["main"]() == 0
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["model"] for row in rows} == {"compact", "opencv-mil"}
+    assert len({row["disturbance"] for row in rows}) * 2 == len(rows)
+    assert all(0 <= float(row["success"]) <= 1 and int(row["runs"]) >= 1 for row in rows)
+    plain = {row["model"]: float(row["success"]) for row in rows if row["disturbance"] == "as it is"}
+    assert plain["compact"] > 0.4
+
+    page = runpy.run_path(str(ROOT / "tools/model_page.py"))
+    page["on_harder_video"].__globals__["HARDER"] = table
+    weights = next(row["weights"] for row in rows if row["weights"])
+    said = page["on_harder_video"](weights + "0" * 56)
+    assert "| compact |" in said and f"{plain['compact']:.3f} /" in said
+    assert page["on_harder_video"]("f" * 64) is None, "figures of other weights are not shown"
+
+    monkeypatch.setattr(sys, "argv", ["robustness.py", *map(str, options), "no-such-model"])
+    assert script["main"]() == 2
 
 
 def run_of(name: str, good: list[bool], source: str = "a") -> Run:
