@@ -32,7 +32,8 @@ HARDER = ROOT / "docs" / "bench" / "robustness.csv"
 ON_HARDER = (
     "Success and precision at 20 px on held-out video of 30 frames and more, made harder in one way at a time: int8 on "
     "a CPU, each clip's first track from its first box on, {runs} runs "
-    "(`tools/robustness.py`). A lost target's frames count with the last box that was believed."
+    "(`tools/robustness.py`; what each does: [evaluation](evaluation.md#harder-video)). opencv-nano is NanoTrack V2. "
+    "A lost target's frames count with the last box that was believed. 20 px stay 20 px where pictures shrink."
 )
 _BEGINNING = "what these began with"
 

@@ -40,7 +40,7 @@ _NOT_FOR = "identifying or judging people; weapons; anything where a wrong box h
 
 
 def write_weights(network: nn.Module, path: Path, *, half: bool = True, about: Mapping[str, str] | None = None) -> str:
-    """Save a network and return the file's SHA-256.
+    """Save a network and return the file's SHA-256, which is the same wherever the weights and the words are.
 
     Args:
         network: to save.
@@ -48,15 +48,26 @@ def write_weights(network: nn.Module, path: Path, *, half: bool = True, about: M
         half: matrices and filters as half floats.
         about: words that the file carries, such as its licence.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {
         name: _compact(value) if half else value.detach().cpu().contiguous()
         for name, value in network.state_dict().items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata=None if about is None else dict(about))
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    content = _with_words_sorted(save(tensors, metadata=None if about is None else dict(about)))
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+def _with_words_sorted(content: bytes) -> bytes:
+    """A safetensors file whose words are in order; safetensors puts them in another one each time."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    words = {"__metadata__": dict(sorted(header.pop("__metadata__").items()))} if "__metadata__" in header else {}
+    text = json.dumps(words | header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 _OF_THE_LAST_PART = ("recipe", "torch", "threads", "processes")  # what is not said of earlier parts

@@ -39,9 +39,9 @@ def write_parts(folder: Path) -> dict[str, str]:
     (folder / "more_material.yaml").write_text((folder / "tiny_material.yaml").read_text())
     parts = {"tiny": "memory: fixed", "tiny_2": "memory: learned"}
     parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b", "5", "5b", "6")}
-    for name, model in parts.items():
+    for seed, (name, model) in enumerate(parts.items()):
         (folder / f"{name}.yaml").write_text(
-            f"iterations: 2\nname: tiny\nmodel:\n  {model}\nimagenet: false\n"
+            f"iterations: 2\nseed: {seed}\nname: tiny\nmodel:\n  {model}\nimagenet: false\n"
             f"material: {'more' if '4' in name else 'tiny'}_material.yaml\n"
             "narrowing: {iterations: 2, pictures: 4}\n"
             "frozen_blocks: 5\nfrozen_depthwise: true\n"

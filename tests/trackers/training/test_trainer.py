@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from onlinetada.errors import InputError
 from onlinetada.trackers.cli import main
@@ -109,6 +112,19 @@ def test_training_begins_with_given_weights_and_new_calibrations(bank: Bank, tmp
     assert network["backbone.blocks.9.expand.calibration.head.taps"].abs().sum() == 0
     with pytest.raises(InputError, match="there is no weights file"):
         new_network(SMALL, initial=tmp_path / "none.safetensors")
+
+
+def test_the_same_weights_and_words_make_the_same_file(tmp_path: Path) -> None:
+    """A stranger who repeats a training gets the hash that the card names."""
+    network, path = new_network(SMALL), tmp_path / "a.safetensors"
+    about = {word: f"{word} \u00e4" for word in ("model", "version", "licence", "terms", "made by")}
+    digests = {write_weights(network, path, about=about) for _ in range(12)}
+    assert digests == {hashlib.sha256(path.read_bytes()).hexdigest()}
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == about
+    read = load_file(path)
+    assert read.keys() == network.state_dict().keys()
+    assert torch.equal(read["head.neck.weight"], network.head.neck.weight.detach().half())
 
 
 def test_features_of_the_frozen_part_are_those_of_the_pictures(bank: Bank) -> None:
