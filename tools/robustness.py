@@ -13,7 +13,6 @@ import argparse
 import csv
 import hashlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +32,14 @@ ROOT = Path(__file__).parents[1]
 LONG = 30
 SEED = 0
 HEADER = ("disturbance", "model", "weights", "runs", "success", "precision")
+Name = tuple[str, str]  # of the model, and the beginning of its weights' SHA-256 where they are ours
 Row = tuple[str, str, str, int, str, str]
 
 
-def videos(material: Path, root: Path) -> Iterator[tuple[str, Video]]:
-    """The held-out clips that are long enough, read one by one."""
+def videos(material: Path, root: Path) -> list[Video]:
+    """The held-out clips that are long enough."""
     held_out, compared = clips_to_track(material, root)
-    for held in [*held_out, *compared]:
-        if held.clip.length >= LONG and held.clip.tracks:
-            yield held.clip.name, read(held.clip)
+    return [read(held.clip) for held in [*held_out, *compared] if held.clip.length >= LONG and held.clip.tracks]
 
 
 def read(clip: Clip) -> Video:
@@ -74,17 +72,23 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "bench" / "robustness.csv")
     args = parser.parse_args()
     try:
-        found = run(args.models, list(videos(args.material, args.root)))
-    except InputError as error:
+        if not args.out.parent.is_dir():
+            raise InputError(f"{args.out.parent}: there is no such folder to write into")
+        trackers = dict(map(named_tracker, args.models))
+        clips = videos(args.material, args.root)
+        rows: list[Row] = []
+        for what in DISTURBANCES:
+            rows += measured(what, trackers, clips)
+            with args.out.open("w", encoding="utf-8", newline="") as file:  # each time: a stop loses one row at most
+                csv.writer(file, lineterminator="\n").writerows([HEADER, *rows])
+    except (InputError, OSError) as error:
         print(f"robustness: {error}", file=sys.stderr)
         return 2
-    with args.out.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([HEADER, *found])
     return 0
 
 
-def named_tracker(given: str) -> tuple[tuple[str, str], Tracker]:
-    """(name, beginning of its weights' SHA-256 where they are ours) and the tracker."""
+def named_tracker(given: str) -> tuple[Name, Tracker]:
+    """A tracker with its name."""
     name, _, weights = given.partition("=")
     tracker = build_tracker(name, weights=weights or None, device="cpu")
     if name.startswith("opencv-"):
@@ -94,20 +98,20 @@ def named_tracker(given: str) -> tuple[tuple[str, str], Tracker]:
     return (spec.name, digest[:8]), tracker
 
 
-def run(models: list[str], clips: list[tuple[str, Video]]) -> list[Row]:
-    """Rows of the table."""
-    trackers = dict(map(named_tracker, models))
-    rows: list[Row] = []
-    for what, change in DISTURBANCES.items():
-        got: dict[tuple[str, str], list[tuple[float, float]]] = {name: [] for name in trackers}
-        for number, (_, video) in enumerate(clips):
-            changed = change(video, np.random.default_rng((SEED, number)))
-            for name, tracker in trackers.items():
-                got[name] += [found for found in [scores(tracker, changed)] if found is not None]
-        for name, values in got.items():
-            success, precision = np.mean(values, axis=0)
-            rows.append((what, *name, len(values), f"{success:.4f}", f"{precision:.4f}"))
-            print(*rows[-1], sep="  ", flush=True)
+def measured(what: str, trackers: dict[Name, Tracker], clips: list[Video]) -> list[Row]:
+    """One disturbance's rows of the table."""
+    got: dict[Name, list[tuple[float, float]]] = {name: [] for name in trackers}
+    for number, video in enumerate(clips):
+        changed = DISTURBANCES[what](video, np.random.default_rng((SEED, number)))
+        for name, tracker in trackers.items():
+            found = scores(tracker, changed)
+            if found is not None:
+                got[name].append(found)
+    rows = []
+    for name, values in got.items():
+        success, precision = np.mean(values, axis=0)
+        rows.append((what, *name, len(values), f"{success:.4f}", f"{precision:.4f}"))
+        print(*rows[-1], sep="  ", flush=True)
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Videos made harder in one way at a time, to see what a tracker stands: fewer frames, fewer pixels, less light .."""
+"""Videos made harder in one way at a time, to see what a tracker stands."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Disturbance = Callable[[Video, Rng], Video]
 
 
 def thinned(step: int) -> Disturbance:
-    """Every so manieth frame: a faster target and camera, or a slower computer."""
+    """Only every ``step``-th frame: a faster target and camera, or a slower computer."""
     return lambda video, _: Video(video.images[::step], video.truth[::step])
 
 
@@ -110,7 +110,8 @@ def _covered(image: Image, box: npt.NDArray[np.float64]) -> Image:
     image = image.copy()
     if x1 >= x2 or y1 >= y2:
         return image
-    left, right = image[y1:y2, max(0, x1 - 1)], image[y1:y2, min(width - 1, x2)]
+    beside = [image[y1:y2, x] for x in (x1 - 1, x2) if 0 <= x < width]
+    left, right = (beside[0], beside[-1]) if beside else np.broadcast_to(image.mean((0, 1)), (2, y2 - y1, 3))
     share = np.linspace(0, 1, x2 - x1)[None, :, None]
     image[y1:y2, x1:x2] = np.rint(left[:, None] * (1 - share) + right[:, None] * share)
     return image

@@ -168,8 +168,8 @@ async def run_server(options: ServeOptions, *, on_start: Callable[[Server], None
     await server.start()
     try:
         for number in _STOPPED_BY:
-            # Windows has no such handlers (NotImplementedError), outside of the main thread nobody may set one
-            with suppress(RuntimeError):
+            # there are none on Windows, where Ctrl-C ends asyncio.run itself, nor in threads other than the main one
+            with suppress(NotImplementedError, RuntimeError):
                 loop.add_signal_handler(number, stop, number)
         on_start(server)
         number = await stopped

@@ -134,7 +134,9 @@ def pasted_scene(bank: Bank, n: int, options: SceneOptions, rng: Rng) -> Scene:
     for share in (0.55, 0.3):
         layers.append(_look_alike(bank, objects, share, scale / nominal, angle, shift, options, rng))
     axes = np.stack([scale * aspect * mirror, scale / aspect], -1)
-    shown_at = np.where(_vanishing(n, options, rng)[..., None], _FAR_AWAY * options.size, placed)
+    shown_at = placed
+    if options.vanished:  # otherwise draws nothing, so that recipes without it stay what they were
+        shown_at = np.where(_vanishing(n, options, rng), _FAR_AWAY * options.size, placed)
     maps = affine_map(_middle_of(bank, objects), shown_at, axes, angle)
     gain = 1 + rng.normal(0, 0.06, (n, 1, 3)) + rng.normal(0, 0.12, (n, 1, 1))
     gain = np.concatenate([np.ones((n, 1, 3)), gain.repeat(frames, 1)], 1)
@@ -221,7 +223,8 @@ def _cropped(
     placed = options.size / 2 + shift
     placed[:, 0] = options.size / 2 + rng.normal(0, 1.0, (n, 2))
     half = wh * scale[..., None] / 2
-    placed = np.where(_vanishing(n, options, rng)[..., None], _beside(half, options, rng), placed)
+    if options.vanished:  # otherwise draws nothing, as above
+        placed = np.where(_vanishing(n, options, rng), _beside(half, options, rng), placed)
     maps = affine_map(centre, placed, np.stack([scale * stretch * mirror, scale / stretch], -1), angle)
     boxes = np.concatenate([placed - half, placed + half], -1).reshape(-1, 4)
     return Scene([Layer(np.arange(n * k), pictures.ravel(), maps.reshape(-1, 2, 3))], boxes)
@@ -237,17 +240,13 @@ def _search_jitter(n: int, options: SceneOptions, rng: Rng) -> tuple[Floats, Flo
 
 
 def _vanishing(n: int, options: SceneOptions, rng: Rng) -> npt.NDArray[np.bool_]:
-    """(n, K) frames without the target; never frame 0."""
-    gone = np.zeros((n, options.frames + 1), bool)
-    if options.vanished:  # otherwise draws nothing, so that recipes without it stay what they were
-        gone[:, 1:] = rng.random((n, options.frames)) < options.vanished
-    return gone
+    """(n, K, 1) frames without the target; never frame 0."""
+    gone = rng.random((n, options.frames, 1)) < options.vanished
+    return np.concatenate([np.zeros((n, 1, 1), bool), gone], 1)
 
 
 def _beside(half: Floats, options: SceneOptions, rng: Rng) -> Floats:
     """Centres (n, K, 2) at which targets of these half sizes (n, K, 2) lie just beyond a border of the drawing."""
-    if not options.vanished:
-        return np.zeros_like(half)
     n, k = half.shape[:2]
     middle = options.size / 2
     along = rng.uniform(-1, 1, (n, k, 2)) * middle

@@ -73,6 +73,15 @@ def test_a_hidden_target_leaves_no_trace(video: Video) -> None:
     assert all(np.array_equal(hidden.images[i], video.images[i]) for i in np.flatnonzero(~gone))
 
 
+@pytest.mark.parametrize("box", [(0, 50, 18, 12), (WIDTH - 18, 50, 18, 12), (0, 50, WIDTH, 12)])
+def test_a_target_at_the_border_is_hidden_too(box: tuple[int, int, int, int]) -> None:
+    x, y, w, h = box
+    image = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    image[y : y + h, x : x + w] = 250
+    hidden = DISTURBANCES["hidden at times"](Video([image] * FRAMES, np.array([box] * FRAMES, float)), rng())
+    assert hidden.images[40].max() < 130 and hidden.images[0].max() == 250
+
+
 def test_the_same_seed_gives_the_same_video(video: Video) -> None:
     for change in DISTURBANCES.values():
         a, b = change(video, rng()), change(video, rng())

@@ -115,7 +115,7 @@ def test_training_begins_with_given_weights_and_new_calibrations(bank: Bank, tmp
 
 
 def test_the_same_weights_and_words_make_the_same_file(tmp_path: Path) -> None:
-    """A stranger who repeats a training gets the hash that the card names."""
+    """Whoever repeats a training gets the same hash."""
     network, path = new_network(SMALL), tmp_path / "a.safetensors"
     about = {word: f"{word} \u00e4" for word in ("model", "version", "licence", "terms", "made by")}
     digests = {write_weights(network, path, about=about) for _ in range(12)}
