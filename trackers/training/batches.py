@@ -14,7 +14,15 @@ from onlinetada.errors import InputError
 from onlinetada.trackers.training.bank import Bank, Floats, Ints
 from onlinetada.trackers.training.pictures import Pictures, upload
 from onlinetada.trackers.training.render import Kernels, draw, plain_kernels
-from onlinetada.trackers.training.scenes import Rng, Scene, SceneOptions, pasted_scene, real_scene, still_scene
+from onlinetada.trackers.training.scenes import (
+    Rng,
+    Scene,
+    SceneOptions,
+    check_shares,
+    pasted_scene,
+    real_scene,
+    still_scene,
+)
 
 _CARELESS = 0.1  # share of frames on which what is believed is far off
 _MID_GREY = 127  # what contrast turns about, see ``recolour``
@@ -45,6 +53,9 @@ class BatchOptions:
     drift: float = 0.0
     faded: float = 0.0
     scene: SceneOptions = field(default_factory=SceneOptions)
+
+    def __post_init__(self) -> None:
+        check_shares(self, ("mismatched", "absent", "drift", "faded"))
 
     @property
     def clips(self) -> int:

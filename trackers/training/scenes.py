@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from onlinetada.errors import InputError
 from onlinetada.trackers.training.bank import Bank, Floats, Ints, Source
 from onlinetada.trackers.training.render import Layer, affine_map
 
@@ -45,10 +46,20 @@ class SceneOptions:
     occluded: float = 0.22
     vanished: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_shares(self, ("doubles", "occluded", "vanished"))
+
     @property
     def unit(self) -> float:
         """By what distances in pixels are multiplied."""
         return self.target_px / _USUAL_TARGET_PX
+
+
+def check_shares(options: object, names: tuple[str, ...]) -> None:
+    """Refuse shares that are not between 0 and 1."""
+    for name in names:
+        if not 0 <= getattr(options, name) <= 1:
+            raise InputError(f"{name} must be between 0 and 1, not {getattr(options, name)}")
 
 
 @dataclass(frozen=True)

@@ -177,3 +177,12 @@ def test_material_that_is_not_there_is_named(bank: Bank) -> None:
     empty = dataclasses.replace(bank, sources={**bank.sources, "cutout": ()})
     with pytest.raises(InputError, match="nothing for pasted_scene"):
         make_batch(empty, BatchOptions(scene=SCENE), (0,))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(BatchOptions, "faded"), (BatchOptions, "absent"), (SceneOptions, "vanished")]
+)
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_that_is_none_is_refused(kind: type, name: str, share: float) -> None:
+    with pytest.raises(InputError, match=f"{name} must be between 0 and 1"):
+        kind(**{name: share})
