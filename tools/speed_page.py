@@ -20,6 +20,10 @@ RUNS = {
     "default_1": ("The default model and its peers, one thread", "onlinetada bench --threads 1 --peers ... --growth"),
     "default_2": ("The default model, two threads", "onlinetada bench --threads 2"),
     "default_2_batch16": ("16 targets in one stream, two threads", "onlinetada bench --threads 2 --batch 16"),
+    "default_h200": (
+        "The default model on a GPU (the bench of `tctrack` ran beside it: upper bounds)",
+        "onlinetada bench --device cuda --seconds 2",
+    ),
     "tctrack_1_float32": (
         "`tctrack` and the published code, one thread",
         "onlinetada bench --model tctrack --random-weights --threads 1 --published DIR",
@@ -27,6 +31,10 @@ RUNS = {
     "tctrack_1_bf16": (
         "`tctrack` in bfloat16, one thread",
         "onlinetada bench --model tctrack --random-weights --threads 1 --dtype bf16 --published DIR",
+    ),
+    "tctrack_h200": (
+        "`tctrack` on a GPU (the bench of the default model ran beside it: upper bounds)",
+        "onlinetada bench --device cuda --model tctrack --random-weights --seconds 2",
     ),
 }
 COLUMNS = ("subject", "stage", "runtime", "dtype", "batch", "frame", "p50_ms", "p95_ms", "p99_ms", "targets_per_s")
@@ -87,13 +95,13 @@ batch is dynamic. The crop is not in the file. Writing needs `pip install 'onlin
 `python tools/openvino_step.py step.onnx` compares and times OpenVINO; `tools/tensorrt_step.sh step.onnx step.engine`
 builds a TensorRT engine with `trtexec`.
 """
-NOT_RUN = """## Not run yet
+NOT_RUN = """## On a GPU, and what has not been run
 
-No GPU was at hand. `tools/bench_gpu.sh OUT DEV [TCTRACK_COPY]` runs what needs one: the tests marked `gpu`, `tctrack`
-and the default model captured and plain, in float32 and bfloat16, batches of 16 and 64, and evaluation in lockstep
-against one run at a time (`tools/bench_lockstep.py`). The function that a graph captures runs on CPU tensors in the
-tests and gives the host's looks there. `tools/tensorrt_step.sh` has not been run. What bfloat16 does to the boxes of
-trained TCTrack weights is not measured: none were at hand.
+The tests of tracking and of streaming layers that are marked `gpu` pass on an H200: the graph of a whole step gives the
+boxes of the plain path there, and layers replay as graphs. `tools/bench_gpu.sh OUT DEV [TCTRACK_COPY]` runs what else
+needs a GPU, and has not been run to its end: captured and plain, float32 and bfloat16, batches of 16 and 64, and
+evaluation in lockstep against one run at a time (`tools/bench_lockstep.py`). Neither has `tools/tensorrt_step.sh`. What
+bfloat16 does to the boxes of trained TCTrack weights is not measured: none were at hand.
 """
 
 

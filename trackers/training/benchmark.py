@@ -19,6 +19,7 @@ from onlinetada.trackers.training.batches import plan_batch, render
 from onlinetada.trackers.training.job import Job
 from onlinetada.trackers.training.pictures import Pictures
 from onlinetada.trackers.training.recipe import Recipe
+from onlinetada.trackers.training.recorded import Recorded
 from onlinetada.trackers.training.render import compiled_kernels, plain_kernels
 from onlinetada.trackers.training.shards import KINDS, Kind
 from onlinetada.trackers.training.trainer import Progress, Trainer, device_name
@@ -36,6 +37,7 @@ class Speed:
         torch: its version.
         threads: of the CPU.
         compiled: whether torch.compile was used.
+        recorded: whether steps were replayed as a CUDA graph.
         batches_ahead: made by a thread beside the training.
         frames_a_step: search frames an iteration.
         start_s: until the first iteration was done, compilation included.
@@ -45,8 +47,9 @@ class Speed:
             is not what bounds a GPU, and on a CPU it is what the same iteration takes on an idle machine.
         batch_ms: to make a batch.
         plan_ms: the part of it that the host does (compact recipes).
-        forward_ms: network and loss.
-        backward_ms: gradients.
+        gradients_ms: network, loss and gradients as they are trained with.
+        forward_ms: network and loss, not recorded.
+        backward_ms: gradients, not recorded.
         update_ms: clipping, optimiser, averaged weights.
         device_memory_mb: largest; None on a CPU.
         bound: what the iterations wait for.
@@ -56,6 +59,7 @@ class Speed:
     torch: str
     threads: int
     compiled: bool
+    recorded: bool
     batches_ahead: int
     frames_a_step: int
     start_s: float
@@ -64,6 +68,7 @@ class Speed:
     host_ms: float
     batch_ms: float
     plan_ms: float | None
+    gradients_ms: float
     forward_ms: float
     backward_ms: float
     update_ms: float
@@ -82,7 +87,7 @@ def measure(job: Job, bank: Bank, *, compiled: bool, iterations: int, ahead: int
         job: of a recipe; its weights are thrown away.
         bank: material on the device to measure.
         compiled: use torch.compile.
-        iterations: to measure over, after three to warm up; more if a round of batches has more.
+        iterations: to measure over, after some to warm up; more if a round of batches has more.
         ahead: see ``Trainer``.
     """
     device = bank.pictures.device
@@ -92,7 +97,7 @@ def measure(job: Job, bank: Bank, *, compiled: bool, iterations: int, ahead: int
         trainer.run(report=_ignore, until=1)
         _wait(device)
         start_s = time.monotonic() - begin
-        trainer.run(report=_ignore, until=3)
+        trainer.run(report=_ignore, until=6)  # the last of what is done once
         iteration_ms, host_ms = _iteration_ms(trainer, iterations)
         parts = _parts(trainer, compiled)
         plan_ms = _plan_ms(job, bank)
@@ -102,6 +107,7 @@ def measure(job: Job, bank: Bank, *, compiled: bool, iterations: int, ahead: int
         torch=torch.__version__,
         threads=torch.get_num_threads(),
         compiled=compiled,
+        recorded=isinstance(trainer.gradients, Recorded) and trainer.gradients.recorded,
         batches_ahead=trainer.ahead,
         frames_a_step=job.frames_a_step,
         start_s=start_s,
@@ -117,7 +123,7 @@ def measure(job: Job, bank: Bank, *, compiled: bool, iterations: int, ahead: int
 
 def bound(iteration_ms: float, parts: dict[str, float], plan_ms: float | None, *, ahead: bool) -> str:
     """What an iteration waits for, in a sentence."""
-    network_ms = parts["forward_ms"] + parts["backward_ms"] + parts["update_ms"]
+    network_ms = parts["gradients_ms"] + parts["update_ms"]
     batch_ms = parts["batch_ms"]
     share = f"the network takes {network_ms:.1f} ms, a batch {batch_ms:.1f} ms, an iteration {iteration_ms:.1f} ms"
     if not ahead:
@@ -166,7 +172,9 @@ def _parts(trainer: Trainer, compiled: bool) -> dict[str, float]:
     kernels = compiled_kernels() if compiled else plain_kernels()
     batches = job.batches(network, trainer.bank, begin=trainer.iteration, rank=0, kernels=kernels)
     loss_of = job.compiled_loss() if compiled else job.loss
-    times: dict[str, list[float]] = {"batch_ms": [], "forward_ms": [], "backward_ms": [], "update_ms": []}
+    times: dict[str, list[float]] = {
+        name: [] for name in ("batch_ms", "gradients_ms", "forward_ms", "backward_ms", "update_ms")
+    }
 
     def timed(name: str, do: Callable[[], Any]) -> Any:
         _wait(device)
@@ -186,6 +194,8 @@ def _parts(trainer: Trainer, compiled: bool) -> dict[str, float]:
     for _ in range(-(-_REPEATS // a_round) * a_round):
         batch = timed("batch_ms", partial(next, batches))
         job.prepare(network, optimiser, trainer.iteration)
+        timed("gradients_ms", partial(trainer.gradients, network, batch))
+        optimiser.zero_grad(set_to_none=True)
         loss, _ = timed("forward_ms", partial(loss_of, network, batch))
         timed("backward_ms", loss.backward)
         timed("update_ms", update)

@@ -35,6 +35,7 @@ class CompactJob:
 
     model = "compact"
     begins_with = ""
+    steady = True
     parts: tuple[str, ...] = ("score_loss", "box_loss", "rank_loss", "iou")
 
     def __init__(self, recipe: Recipe) -> None:

@@ -56,6 +56,7 @@ class Job(Protocol):
         clip_norm: largest norm of the gradient.
         ema: share of the averaged weights that stays in every iteration; 0 for no averaging.
         parts: names of what ``loss`` reports.
+        steady: every iteration does the same operations to batches of the same shapes.
         begins_with: what kind of weights the training began with, where that changes what it does.
     """
 
@@ -67,6 +68,7 @@ class Job(Protocol):
     clip_norm: float
     ema: float
     parts: tuple[str, ...]
+    steady: bool
     begins_with: str
 
     def new_network(self, initial: Path | None) -> nn.Module:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from onlinetada.trackers.training.checkpoint import load_checkpoint, save_checkp
 from onlinetada.trackers.training.job import Job
 from onlinetada.trackers.training.jobs import AnyRecipe, job_for
 from onlinetada.trackers.training.parallel import Team
+from onlinetada.trackers.training.pictures import Pictures
 from onlinetada.trackers.training.recipe import Recipe
+from onlinetada.trackers.training.recorded import Recorded, gradients
 from onlinetada.trackers.training.render import compiled_kernels, plain_kernels
 from onlinetada.trackers.training.tctrack.recipe import TCTrackRecipe
 
@@ -72,8 +75,10 @@ class Trainer:
         initial: weights to begin with.
         resume: go on from the checkpoint in ``folder``.
         team: the processes that train together; each draws clips of its own, gradients are averaged.
-        compiled: compile the drawing and what ``Job.compiled_loss`` says, see ``use_compiler_cache``.
-        ahead: batches that a thread of its own makes ahead; by default none on a CPU, whose cores train already.
+        compiled: compile the drawing and what ``Job.compiled_loss`` says, see ``use_compiler_cache``; on a GPU also
+            record steps, see ``Recorded``.
+        ahead: batches that a thread of its own makes ahead; by default none on a CPU, whose cores train already, and
+            none where recorded steps leave the host the time to make them.
     """
 
     def __init__(
@@ -92,13 +97,15 @@ class Trainer:
         self.recipe, self.bank, self.folder = self.job.recipe, bank, folder
         self.team = team or Team()
         device = bank.pictures.device
-        self.ahead = (_BATCHES_AHEAD_ON_GPU if device.type == "cuda" else 0) if ahead is None else ahead
+        recorded = compiled and self.job.steady and device.type == "cuda"
+        self.ahead = _batches_ahead(bank, recorded) if ahead is None else ahead
         layout: Any = {"memory_format": torch.channels_last}  # torch's annotations leave it out
         self.network = self.job.new_network(initial).to(device).to(**layout)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         self.optimiser = self.job.new_optimiser(self.network, device)
         self._kernels = compiled_kernels() if compiled else plain_kernels()
-        self._loss = self.job.compiled_loss() if compiled else self.job.loss
+        loss = self.job.compiled_loss() if compiled else self.job.loss
+        self.gradients = Recorded(loss) if recorded else partial(gradients, loss)
         self.iteration, self.elapsed_s = 0, 0.0
         if resume:
             meta = load_checkpoint(
@@ -209,15 +216,14 @@ class Trainer:
         self.job.prepare(self.network, self.optimiser, self.iteration)
         # dropout draws the same after a stop as without, and differs between processes
         torch.manual_seed(self.job.seed + 1_000_003 * self.iteration + self.team.rank)
-        loss, parts = self._loss(self.network, batch)
-        loss.backward()
+        parts = self.gradients(self.network, batch)
         self.team.average(p.grad for p in self.network.parameters())
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.job.clip_norm)
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.update_average()
         self.iteration += 1
-        return torch.cat([parts.detach(), norm.detach()[None]])
+        return torch.cat([parts, norm.detach()[None]])
 
     @torch.no_grad()
     def update_average(self) -> None:
@@ -250,6 +256,13 @@ class Trainer:
                 f"the loss is no longer finite at iteration {self.iteration}; go on from the latest checkpoint with a "
                 "lower learning rate"
             )
+
+
+def _batches_ahead(bank: Bank, recorded: bool) -> int:
+    """A GPU is faster on one stream than shared by two, if the host keeps up; where it reads pictures it does not."""
+    if bank.pictures.device.type != "cuda" or (recorded and isinstance(bank.pictures, Pictures)):
+        return 0
+    return _BATCHES_AHEAD_ON_GPU
 
 
 def device_name(device: torch.device) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from onlinetada.trackers.training.bank import Bank, load_bank
 from onlinetada.trackers.training.batches import BatchOptions, make_batch, plan_batch, render
 from onlinetada.trackers.training.compact_job import CompactJob
 from onlinetada.trackers.training.recipe import OptimiserOptions, Recipe
+from onlinetada.trackers.training.recorded import Recorded, gradients
 from onlinetada.trackers.training.render import compiled_kernels
 from onlinetada.trackers.training.scenes import SceneOptions
 from onlinetada.trackers.training.tctrack.job import TCTrackJob
@@ -60,20 +62,26 @@ def on_gpu(packed: Path) -> Bank:
     return load_bank(packed, "cuda")
 
 
+ROUNDS = dataclasses.replace(COMPACT, frozen_blocks=5, frozen_depthwise=True, round_batches=2, passes=2)
+
+
 @pytest.mark.parametrize("ahead", [0, 2])
 @pytest.mark.parametrize(
-    "job",
+    "job, recorded",
     [
-        CompactJob(COMPACT),
-        CompactJob(dataclasses.replace(COMPACT, frozen_blocks=5, frozen_depthwise=True, round_batches=2, passes=2)),
-        TCTrackJob(TCTRACK),
+        (CompactJob(COMPACT), False),
+        (CompactJob(COMPACT), True),
+        (CompactJob(ROUNDS), True),
+        (TCTrackJob(TCTRACK), False),
     ],
-    ids=["compact", "rounds", "tctrack"],
+    ids=["compact", "recorded", "rounds", "tctrack"],
 )
-def test_nothing_on_the_host_waits(on_gpu: Bank, tmp_path: Path, job: Any, ahead: int) -> None:
+def test_nothing_on_the_host_waits(on_gpu: Bank, tmp_path: Path, job: Any, recorded: bool, ahead: int) -> None:
     trainer = Trainer(job, on_gpu, tmp_path, ahead=ahead)
+    if recorded:
+        trainer.gradients = Recorded(job.loss)
     trainer.save = lambda: None  # type: ignore[method-assign]  what is written to disk has to arrive
-    trainer.run(report=lambda progress: None, until=3)  # libraries set themselves up
+    trainer.run(report=lambda progress: None, until=5)  # libraries set themselves up, the step is recorded
     with waiting_is_an_error():
         batches = trainer._batches()
         for _ in range(4):
@@ -106,14 +114,32 @@ def test_compiled_kernels_draw_the_same_on_the_gpu(on_gpu: Bank) -> None:
     assert (plain.clip - fused.clip).abs().max() < 0.5 and torch.equal(plain.present, fused.present)
 
 
-def test_a_compiled_step_trains_as_a_plain_one(on_gpu: Bank, tmp_path: Path) -> None:
-    recipe = dataclasses.replace(COMPACT, precision="float32")
-    ends = []
-    for compiled in (False, True):
-        trainer = Trainer(recipe, on_gpu, tmp_path / str(compiled), compiled=compiled)
-        trainer.run(report=lambda progress: None, until=3)
-        ends.append(dict(trainer.network.named_parameters()))
-    start = dict(Trainer(recipe, on_gpu, tmp_path / "start").network.named_parameters())
-    for name, value in ends[0].items():
-        step = (value - start[name]).norm()
-        assert (value - ends[1][name]).norm() <= 0.2 * step + 1e-5, name
+@pytest.mark.parametrize("form", ["recorded", "compiled", "compiled and recorded"])
+@pytest.mark.filterwarnings("error:training steps are not recorded")
+def test_other_forms_of_a_step_give_its_gradients(
+    on_gpu: Bank, tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    job = CompactJob(dataclasses.replace(COMPACT, precision="float32"))
+    trainer = Trainer(job, on_gpu, tmp_path, ahead=0)
+    loss = job.compiled_loss() if "compiled" in form else job.loss
+    other = Recorded(loss) if "recorded" in form else partial(gradients, loss)
+    batches = trainer._batches()
+    for number in range(7):  # from the fifth one on, what was recorded sees clips that it was not recorded with
+        batch = next(batches)
+        wanted, got = (_gradients_of(trainer.network, do, batch) for do in (partial(gradients, job.loss), other))
+        least = 1e-3 * torch.stack([value.norm() for value in wanted.values()]).max()  # below, rounding is all there is
+        for name, value in wanted.items():
+            error = (value - got[name]).norm() / value.norm().clamp(min=least)
+            assert error < 1e-2, (number, name, error.item())
+        trainer._step(batch)
+    batches.close()
+    assert not isinstance(other, Recorded) or other.recorded
+
+
+def _gradients_of(network: torch.nn.Module, do: Callable[..., torch.Tensor], batch: Any) -> dict[str, torch.Tensor]:
+    network.zero_grad(set_to_none=True)
+    reported = do(network, batch)
+    found = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None} | {"reported": reported}
+    network.zero_grad(set_to_none=True)
+    return found

@@ -38,7 +38,7 @@ def write_parts(folder: Path) -> dict[str, str]:
     narrow = "memory: learned\n  widths: [16, 3]"
     (folder / "more_material.yaml").write_text((folder / "tiny_material.yaml").read_text())
     parts = {"tiny": "memory: fixed", "tiny_2": "memory: learned"}
-    parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b", "5", "5b", "6")}
+    parts |= {f"tiny_{part}": narrow for part in ("3", "3b", "4", "4b", "5", "5b", "6", "7")}
     for seed, (name, model) in enumerate(parts.items()):
         (folder / f"{name}.yaml").write_text(
             f"iterations: 2\nseed: {seed}\nname: tiny\nmodel:\n  {model}\nimagenet: false\n"
@@ -66,7 +66,8 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
         ",".join(str(tmp_path / f"{name}.yaml") for name in parts)
         .replace(f",{tmp_path}/tiny_3b", f"+{tmp_path}/tiny_3b")
         .replace(f",{tmp_path}/tiny_4b", f"+{tmp_path}/tiny_4b")
-        .replace(f",{tmp_path}/tiny_5b", f"*{tmp_path}/tiny_5b"),
+        .replace(f",{tmp_path}/tiny_5b", f"*{tmp_path}/tiny_5b")
+        + "+",
         str(shipped),
     ]
 
@@ -78,8 +79,10 @@ def test_raw_data_to_shipped_weights_is_one_script_that_goes_on_after_a_stop(
     card = json.loads((shipped / "tiny.json").read_text())
     assert card["sha256"] == hashlib.sha256((shipped / "tiny.safetensors").read_bytes()).hexdigest()
     assert card["network"]["widths"] == [16, 3]
-    assert card["training"]["begins_with"]["iterations"] == 2  # the sixth part is one run
-    alone = card["training"]["begins_with"]["begins_with"]["begins_with"]  # the fifth, without what it began with
+    seventh, sixth = card["training"]["begins_with"]  # one run, averaged with what it began with
+    assert seventh["iterations"] == 2 == seventh["begins_with"]["iterations"]
+    assert sixth == {"sha256": seventh["begins_with"]["sha256"]}, "told already"
+    alone = seventh["begins_with"]["begins_with"]["begins_with"]  # the fifth, without what it began with
     assert len(alone) == 2 and all(run["iterations"] == 2 for run in alone)
     *last, beginning = alone[0]["begins_with"]["begins_with"]  # all are averaged
     assert len(last) == 2 and all(run["iterations"] == 2 for run in last)
@@ -165,12 +168,16 @@ def test_training_speed_is_taken_apart(ahead: int) -> None:
     bank: Bank = made_up_bank(40, 64, "cpu")
     speed = measure(CompactJob(recipe), bank, compiled=False, iterations=2, ahead=ahead)
     assert speed.frames_a_step == 3 and speed.search_frames_per_s == pytest.approx(3000 / speed.iteration_ms)
-    assert min(speed.forward_ms, speed.backward_ms, speed.batch_ms, speed.update_ms) > 0 and speed.plan_ms
+    assert (
+        not speed.recorded
+        and min(speed.gradients_ms, speed.forward_ms, speed.backward_ms, speed.batch_ms, speed.update_ms) > 0
+        and speed.plan_ms
+    )
     assert speed.bound.startswith("bound by")
 
 
 def test_what_bounds_it_is_the_larger_part() -> None:
-    parts = {"forward_ms": 10.0, "backward_ms": 20.0, "update_ms": 2.0, "batch_ms": 5.0}
+    parts = {"gradients_ms": 30.0, "update_ms": 2.0, "batch_ms": 5.0}
     assert bound(37.0, parts, 1.0, ahead=False).startswith("bound by the network:")
     assert bound(33.0, parts | {"batch_ms": 50.0}, 1.0, ahead=False).startswith("bound by making batches:")
     assert bound(60.0, parts, 55.0, ahead=True).startswith("bound by planning on the host (55.0 ms")

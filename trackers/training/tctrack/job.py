@@ -36,6 +36,7 @@ class TCTrackJob:
     """
 
     parts: tuple[str, ...] = ("score_loss", "box_loss", "iou_loss", "iou")
+    steady = False  # samples get longer, and parts thaw
 
     def __init__(self, recipe: TCTrackRecipe, *, backbone: Path | None = None, pretrained: bool = False) -> None:
         self.recipe = recipe
