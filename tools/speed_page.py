@@ -38,7 +38,6 @@ RUNS = {
     ),
 }
 COLUMNS = ("subject", "stage", "runtime", "dtype", "batch", "frame", "p50_ms", "p95_ms", "p99_ms", "targets_per_s")
-BEFORE = "Without what a bench of today calls *camera*: the looks at the camera's motion are newer than these files."
 HEAD = """# Speed
 
 Tables on this page are written by `python tools/speed_page.py` from files under `docs/bench/speed`. Measure your own
@@ -134,7 +133,7 @@ def agreement() -> str:
 
 def page() -> str:
     """The page's text."""
-    parts = [HEAD, "## Measured", BEFORE]
+    parts = [HEAD, "## Measured"]
     parts += [section(RESULTS / name, *about) for name, about in RUNS.items() if (RESULTS / name).is_dir()]
     if (RESULTS / "fast_paths.json").is_file():
         parts.append(agreement())
