@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.resources import files
@@ -167,10 +168,11 @@ async def run_server(options: ServeOptions, *, on_start: Callable[[Server], None
     server = Server(options)
     await server.start()
     try:
-        for number in _STOPPED_BY:
-            # there are none on Windows, where Ctrl-C ends asyncio.run itself, nor in threads other than the main one
-            with suppress(NotImplementedError, RuntimeError):
-                loop.add_signal_handler(number, stop, number)
+        # only the main thread may handle signals; on Windows no loop does, and Ctrl-C ends asyncio.run itself
+        if threading.current_thread() is threading.main_thread():
+            for number in _STOPPED_BY:
+                with suppress(NotImplementedError):
+                    loop.add_signal_handler(number, stop, number)
         on_start(server)
         number = await stopped
         _log.info("stopping after signal %d", number)

@@ -60,7 +60,8 @@ class Recorded:
         return parts
 
     def _record(self, network: nn.Module, batch: Any) -> Callable[[Any], Tensor] | None:
-        held = _map(batch, Tensor.clone)
+        names = [field.name for field in dataclasses.fields(batch)]
+        held = dataclasses.replace(batch, **{name: getattr(batch, name).clone() for name in names})
         graph = torch.cuda.CUDAGraph()
         try:
             # the thread that makes batches goes on meanwhile, which must not spoil the recording
@@ -76,15 +77,11 @@ class Recorded:
         found = [(p, p.grad) for p in network.parameters() if p.grad is not None]
 
         def replay(batch: Any) -> Tensor:
-            for field in dataclasses.fields(batch):
-                getattr(held, field.name).copy_(getattr(batch, field.name))
+            for name in names:
+                getattr(held, name).copy_(getattr(batch, name))
             graph.replay()
             for parameter, gradient in found:
                 parameter.grad = gradient
             return parts.clone()  # the next replay writes over them
 
         return replay
-
-
-def _map(batch: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    return dataclasses.replace(batch, **{f.name: change(getattr(batch, f.name)) for f in dataclasses.fields(batch)})

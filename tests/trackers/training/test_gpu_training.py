@@ -35,6 +35,7 @@ COMPACT = Recipe(
     log_every=10**6,
     checkpoint_every=10**6,
 )
+ROUNDS = dataclasses.replace(COMPACT, frozen_blocks=5, frozen_depthwise=True, round_batches=2, passes=2)
 TCTRACK = TCTrackRecipe(
     model="tctrack",
     epochs=3,
@@ -62,12 +63,9 @@ def on_gpu(packed: Path) -> Bank:
     return load_bank(packed, "cuda")
 
 
-ROUNDS = dataclasses.replace(COMPACT, frozen_blocks=5, frozen_depthwise=True, round_batches=2, passes=2)
-
-
 @pytest.mark.parametrize("ahead", [0, 2])
 @pytest.mark.parametrize(
-    "job, recorded",
+    ("job", "recorded"),
     [
         (CompactJob(COMPACT), False),
         (CompactJob(COMPACT), True),
