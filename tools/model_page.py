@@ -119,7 +119,8 @@ def page_of(card: dict[str, Any]) -> str:
     if loss:
         rows = [[k.replace("_", " "), v] for k, v in loss.items()]
         said = (
-            "On the long validation clips, which the confidence was fitted on: figures for other video will be lower."
+            "On the validation clips of 30 frames and more; the confidence was fitted on clips of the training. Where "
+            "the data set calls a half-hidden target absent, so does this table."
         )
         parts.append(f"### Loss and return\n\n{said}\n\n" + table(["", ""], rows))
     picture = ROOT / "docs" / "images" / f"failures_{card['model']}_{card['sha256'][:8]}.jpg"

@@ -38,8 +38,10 @@ Row = tuple[str, str, str, int, str, str]
 
 def videos(material: Path, root: Path) -> list[Video]:
     """The held-out clips that are long enough."""
-    held_out, compared = clips_to_track(material, root)
-    return [read(held.clip) for held in [*held_out, *compared] if held.clip.length >= LONG and held.clip.tracks]
+    clips = clips_to_track(material, root)
+    return [
+        read(held.clip) for held in [*clips.held_out, *clips.compare] if held.clip.length >= LONG and held.clip.tracks
+    ]
 
 
 def read(clip: Clip) -> Video:

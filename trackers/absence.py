@@ -34,7 +34,7 @@ class Watched:
         overlaps: (T,) of the tracker's box with it, 0 where it is absent.
         lost: (T,) whether the tracker said so.
         confidence: (T,) 0..1.
-        signals: (T, 4) see ``confidence.SIGNALS``.
+        signals: (T, 6) see ``confidence.SIGNALS``.
     """
 
     present: Bools
@@ -79,7 +79,7 @@ def without_recovery(engine: Engine) -> Engine:
 
 
 def labelled_signals(runs: Sequence[Watched]) -> tuple[Floats, Bools]:
-    """Signals (M, 4) and whether the box was on the target (M,); frames where that is debatable are left out."""
+    """Signals (M, 6) and whether the box was on the target (M,); frames where that is debatable are left out."""
     signals = np.concatenate([run.signals for run in runs])
     overlaps = np.concatenate([run.overlaps for run in runs])
     clear = ((overlaps >= ON_TARGET) | (overlaps < OFF_TARGET)) & np.isfinite(signals).all(1)

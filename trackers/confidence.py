@@ -2,7 +2,7 @@
 
 The raw score alone is none: it stays high on background and on things that look alike. The signals add how far the
 best candidate stands out, how abruptly the size would change and, where the network has it, how much the place still
-looks like the first frame's target.
+looks like the first frame's target, as a whole and part by part.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
-SAME_TARGET_IOU = 0.3  # candidates that overlap the best by more speak for the same thing
+APART = 0.75  # of its width or height: candidates further from the best than that speak for something else
+LEAST_SCORE = 1e-6  # odds of scores between this and 1 - this are told apart
 
 
 @dataclass(frozen=True)
@@ -27,19 +28,25 @@ class ConfidenceCalibration:
     Attributes:
         bias: constant.
         peak: weight of the best candidate's raw score.
-        margin: weight of its score's lead over the best candidate elsewhere.
+        lead: weight of the lead of its log odds, log(score / (1 - score)), over those of the best candidate elsewhere.
+            Scores themselves say less: near 0 and 1 they are all alike, and beyond they count as if they were there.
         size_jump: weight of |log(size of the candidate / size of the box)|.
         similarity: weight of the cosine with the first frame's target; the signal is 0 where the network has none.
+        parts: weight of how much the parts of the candidate's box look like those of the first frame's target, see
+            `Evidence`; 0 where the network has none.
+        contrast: weight of the lead that the network's own filter sees there; 0 where the network has none.
     """
 
     bias: float = -4.0
     peak: float = 10.0
-    margin: float = 0.0
+    lead: float = 0.0
     size_jump: float = 0.0
     similarity: float = 0.0
+    parts: float = 0.0
+    contrast: float = 0.0
 
     def __call__(self, signals: Floats) -> Floats:
-        """(B, 4) signals as `measure_signals` gives them to (B,) confidences between 0 and 1."""
+        """(B, 6) signals as `measure_signals` gives them to (B,) confidences between 0 and 1."""
         weights = np.array([getattr(self, name) for name in SIGNALS])
         logit = np.minimum(np.maximum(self.bias + signals @ weights, -30), 30)  # np.clip takes longer
         return np.asarray(1 / (1 + np.exp(-logit)))
@@ -49,36 +56,56 @@ SIGNALS: tuple[str, ...] = tuple(f.name for f in fields(ConfidenceCalibration) i
 
 
 def measure_signals(
-    boxes: Floats, scores: Floats, similarity: Floats | None, best: npt.NDArray[np.int64], old_size: Floats
+    boxes: Floats,
+    scores: Floats,
+    best: npt.NDArray[np.int64],
+    old_size: Floats,
+    *,
+    similarity: Floats | None = None,
+    parts: Floats | None = None,
+    answers: Floats | None = None,
 ) -> Floats:
     """The signals of B chosen candidates.
 
     Args:
-        boxes: (B, N, 4) cx, cy, w, h in pixels of the crop.
+        boxes: (B, N, 4) cx, cy, w, h in pixels of the crop, from its centre.
         scores: (B, N) raw.
-        similarity: (B, N) or None.
         best: (B,) index of the candidate that was chosen.
         old_size: (B, 2) the box so far, in pixels of the crop.
+        similarity: (B, N), where the network has it.
+        parts, answers: (B,) and (B, N), see ``models.network.Evidence``; where the network has them.
 
     Returns:
-        (B, 4) in the order of `SIGNALS`.
+        (B, 6) in the order of `SIGNALS`.
     """
     rows = np.arange(len(best))
-    peak = scores[rows, best]
-    elsewhere = np.where(_iou(boxes, boxes[rows, best][:, None]) < SAME_TARGET_IOU, scores, -np.inf).max(1)
-    margin = np.where(np.isfinite(elsewhere), peak - elsewhere, np.abs(peak))
-    area = boxes[rows, best, 2] * boxes[rows, best, 3]
-    old_area = old_size[:, 0] * old_size[:, 1]
-    jump = np.abs(np.log(np.maximum(area, 1e-9) / np.maximum(old_area, 1e-9))) / 2
-    alike = np.zeros_like(peak) if similarity is None else similarity[rows, best]
-    return np.stack([peak, margin, jump, alike], 1)
+    chosen, none = boxes[rows, best], np.zeros(len(best))
+    apart = (np.abs(boxes[..., :2] - chosen[:, None, :2]) > APART * chosen[:, None, 2:]).any(2)
+    apart |= ~apart.any(1)[:, None]  # a box as large as the region leaves no elsewhere: the best leads by nothing
+
+    def lead(values: Floats) -> Floats:
+        return np.asarray(values[rows, best] - np.where(apart, values, -np.inf).max(1))
+
+    held = np.minimum(np.maximum(scores, LEAST_SCORE), 1 - LEAST_SCORE)
+    area, old_area = chosen[:, 2] * chosen[:, 3], old_size[:, 0] * old_size[:, 1]
+    return np.stack(
+        [
+            scores[rows, best],
+            lead(np.log(held / (1 - held))),
+            np.abs(np.log(np.maximum(area, 1e-9) / np.maximum(old_area, 1e-9))) / 2,
+            none if similarity is None else similarity[rows, best],
+            none if parts is None else parts,
+            none if answers is None else lead(answers),
+        ],
+        1,
+    )
 
 
 def fit_calibration(signals: Floats, on_target: npt.ArrayLike, *, decay: float = 1e-2) -> ConfidenceCalibration:
     """Logistic regression by Newton's method.
 
     Args:
-        signals: (M, 4) of M frames.
+        signals: (M, 6) of M frames.
         on_target: (M,) whether the box was on the target.
         decay: weight decay on the standardised signals; keeps separable data finite.
 
@@ -101,16 +128,3 @@ def fit_calibration(signals: Floats, on_target: npt.ArrayLike, *, decay: float =
     weights = w[1:] / spread
     bias = float(w[0] - (weights * mean).sum())
     return ConfidenceCalibration(bias, **{n: float(v) for n, v in zip(SIGNALS, weights, strict=True)})
-
-
-def _iou(a: Floats, b: Floats) -> Floats:
-    """Overlap of boxes (..., 4) cx, cy, w, h; column by column, which is faster than along the last axis."""
-    shared = _shared(a[..., 0], a[..., 2], b[..., 0], b[..., 2]) * _shared(a[..., 1], a[..., 3], b[..., 1], b[..., 3])
-    union = a[..., 2] * a[..., 3] + b[..., 2] * b[..., 3] - shared
-    return np.asarray(shared / np.maximum(union, 1e-9))
-
-
-def _shared(a: Floats, a_extent: Floats, b: Floats, b_extent: Floats) -> Floats:
-    """Length that spans with these middles have in common."""
-    half_a, half_b = a_extent / 2, b_extent / 2
-    return np.maximum(np.minimum(a + half_a, b + half_b) - np.maximum(a - half_a, b - half_b), 0)

@@ -59,7 +59,7 @@ class Look:
         confidence: that it is, 0..1; 0 where the picture shows nothing.
         blind: whether the picture shows nothing there, or the network gave no numbers.
         raw_score: the network's score of the choice.
-        signals: (4,) what the confidence is made of, see ``confidence.SIGNALS``; no jump where the size is not known.
+        signals: (6,) what the confidence is made of, see ``confidence.SIGNALS``; no jump where the size is not known.
     """
 
     found: Pose
@@ -102,7 +102,7 @@ class Looker:
         if commit:
             state.freeze(torch.from_numpy(flat).to(state.device))
         candidates, _ = self.network.step(self.tensor([crop for crop, _ in cut]), state, commit=commit)
-        looks = self.decide(plans, candidates, flat)
+        looks = self.decide(plans, candidates, flat, state)
         if commit:
             self.learn(plans, looks, candidates.features, state)
         return looks
@@ -133,11 +133,19 @@ class Looker:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(cut, plans))
 
-    def decide(self, plans: Sequence[Plan], candidates: Candidates, flat: npt.NDArray[np.bool_]) -> list[Look]:
-        """The best candidate of every place; ``flat``: (B,) whether its crop shows nothing."""
+    def decide(
+        self, plans: Sequence[Plan], candidates: Candidates, flat: npt.NDArray[np.bool_], state: StreamState
+    ) -> list[Look]:
+        """The best candidate of every place.
+
+        Args:
+            plans: (B,) places.
+            candidates: what the network says of them.
+            flat: (B,) whether a place's crop shows nothing.
+            state: of the B streams, as it was when the network looked.
+        """
         config = self.config
         boxes, scores = _array(candidates.boxes), _array(candidates.scores)
-        alike = None if candidates.similarity is None else _array(candidates.similarity)
         old_size = np.stack([plan.expected.size * plan.region.scale for plan in plans])
         choice = choose(
             boxes,
@@ -148,8 +156,20 @@ class Looker:
             window_influence=np.array([[config.window_influence * plan.centred] for plan in plans]),
             size_lr=config.size_lr,
         )
-        signals = measure_signals(boxes, scores, alike, choice.index, old_size)
+        seen = None if candidates.similarity is None else _array(candidates.similarity)
+        parts, answers = self._evidence(candidates.features, boxes[np.arange(len(boxes)), choice.index], state)
+        signals = measure_signals(boxes, scores, choice.index, old_size, similarity=seen, parts=parts, answers=answers)
         return self.looks(plans, flat, signals, choice.offset, choice.size, choice.rate, choice.score)
+
+    def _evidence(
+        self, features: Tensor | None, boxes: Floats, state: StreamState
+    ) -> tuple[Floats, Floats] | tuple[None, None]:
+        """What else speaks for boxes (B, 4), where the network's memory goes on."""
+        if features is None:
+            return None, None
+        chosen = torch.from_numpy(boxes).to(features.device, torch.float32)
+        evidence = cast(LearningNetwork, self.network).evidence(features, chosen, state.buffers)
+        return _array(evidence.parts), _array(evidence.answers)
 
     def looks(
         self,

@@ -40,7 +40,7 @@ class Target:
         monitor: says when it is lost.
         confidence: of the last frame.
         raw_score: the network's own score of the last choice; NaN on the first frame.
-        signals: (4,) what the last confidence was made of; None on the first frame.
+        signals: (6,) what the last confidence was made of; None on the first frame.
         thumbnail: of the last picture, where camera motion is looked at.
     """
 

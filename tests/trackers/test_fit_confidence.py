@@ -1,9 +1,10 @@
-"""The confidence is fitted on held-out clips: a frame without a box may say that the target is absent, or nothing."""
+"""The confidence is fitted and scored; a frame without a box may say that the target is absent, or nothing."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.training.clips import Clip
 from onlinetada.trackers.training.pack import SourceOptions
-from onlinetada.trackers.training.validation import HeldOut, fit_confidence, held_out_clips
+from onlinetada.trackers.training.validation import HeldOut, fit_confidence, held_out_clips, score_loss
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -26,20 +27,32 @@ def test_gaps_tell_of_absence_only_where_the_data_set_says_so(matcher: Any, scen
     # the last 15 boxes are of something else
     boxes = {t: (60.0 + t, 60.0 if t < 65 else 180.0, 32.0, 32.0) for t in range(80) if not 20 <= t < 40}
     clip = Clip("clip", 80, read, {"0": boxes})
-    fitted = fit_confidence(matcher, InferenceConfig(), [HeldOut("made", clip, tells)])
-    assert fitted is not None
-    calibration, score = fitted
-    assert calibration.peak > 0 and score.returns == int(tells)
+    made, config = [HeldOut("made", clip, tells)], InferenceConfig()
+    fitted = fit_confidence(matcher, config, made)
+    assert fitted is not None and fitted.peak > 0
+    score = score_loss(matcher, replace(config, confidence=fitted), made)
+    assert score is not None and score.returns == int(tells)
     assert math.isnan(score.recall) != tells
-    assert fit_confidence(matcher, InferenceConfig(), [HeldOut("made", clip, fits_confidence=False)]) is None
+
+
+def test_clips_that_say_nothing_give_nothing(matcher: Any, scene: Any) -> None:
+    def read(numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        for t in numbers:
+            yield t, scene.frame(60 + t, 60)
+
+    easy = HeldOut("made", Clip("clip", 12, read, {"0": {t: (60.0 + t, 60.0, 32.0, 32.0) for t in range(12)}}))
+    for seen in ([], [easy]):  # never off the target
+        assert fit_confidence(matcher, InferenceConfig(), seen) is None
+    assert score_loss(matcher, InferenceConfig(), [easy]) is None  # short
 
 
 def test_the_material_says_what_gaps_mean(tmp_path: Path) -> None:
     (tmp_path / "set").mkdir()
-    source = SourceOptions("birds", "set", "sequences", "made here", gaps="unsure", fits_confidence=False)
+    source = SourceOptions("birds", "set", "sequences", "made here", gaps="unsure")
     (tmp_path / "set/one").mkdir()
     for n in (1, 2):
         cv2.imwrite(str(tmp_path / f"set/one/{n:04}.png"), np.zeros((40, 40, 3), np.uint8))
     (tmp_path / "set/one/groundtruth.txt").write_text("1,1,9,9\nnan,nan,nan,nan\n")
     (held,) = held_out_clips([source], tmp_path)
-    assert not held.tells_absence and not held.fits_confidence
+    assert not held.tells_absence
+    assert held_out_clips([source], tmp_path, but=[held.clip.name]) == []

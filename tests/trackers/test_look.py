@@ -19,7 +19,7 @@ def test_another_size_speaks_against_a_candidate_only_where_the_size_is_known(ma
     looker, picture = Looker(matcher, config, torch.device("cpu")), scene.frame(60, 60)
     pose = Pose(np.array([76.0, 76.0]), np.array([32.0, 32.0]))
     plan = Plan(picture, pose, search_region(pose, matcher.geometry), np.zeros(3))
-    signals = np.array([[0.9, 0.4, 0.5, 0.0]] * 2)
+    signals = np.array([[0.9, 0.4, 0.5, 0.0, 0.0, 0.0]] * 2)
     assert SIGNALS[2] == "size_jump"
     given = signals.copy()
     known, unknown = looker.looks(

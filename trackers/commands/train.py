@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from onlinetada.trackers.training.jobs import AnyRecipe
     from onlinetada.trackers.training.parallel import Team
     from onlinetada.trackers.training.trainer import Trainer
-    from onlinetada.trackers.training.validation import HeldOut
+    from onlinetada.trackers.training.validation import ClipSets
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,11 +46,11 @@ def run(args: argparse.Namespace) -> int:
     args.config = find_config(args.config)
     recipe = load_recipe(args.config)
     check_device(args.device)
-    held_out, compare = clips_to_track(args.config.parent / recipe.material, args.root) if args.root else ([], [])
+    clips = clips_to_track(args.config.parent / recipe.material, args.root) if args.root else None
     with team(args.device) as (processes, device):
         trainer = _new_trainer(args, recipe, processes, device)
         board = open_board(args.out / "tensorboard") if args.tensorboard and processes.leads else None
-        Session(trainer, args.out, held_out, board, say=_say).run(args.max_minutes * 60)
+        Session(trainer, args.out, clips.held_out if clips else [], board, say=_say).run(args.max_minutes * 60)
     if not trainer.team.leads:
         return 0
     if trainer.iteration < recipe.iterations:
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         recipe=recipe,
         training=trainer.summary() | origin(_initial(args, recipe)),
         terms=trainer.bank.terms,
-        clips=(held_out, compare) if held_out else None,
+        clips=clips,
     )
     print(f"weights: {path} ({card['file_bytes'] / 1e6:.1f} MB), card: {path.with_suffix('.json')}")
     return 0
@@ -101,19 +101,20 @@ def _say(line: str) -> None:
     print(line, flush=True)
 
 
-def clips_to_track(material: Path, root: Path) -> tuple[list[HeldOut], list[HeldOut]]:
-    """Validation clips, and sequences to compare on."""
+def clips_to_track(material: Path, root: Path) -> ClipSets:
+    """The clips of raw data that are tracked, not trained on."""
     from onlinetada.errors import InputError
     from onlinetada.trackers.config import load_config
     from onlinetada.trackers.training.pack import Material, left_out
-    from onlinetada.trackers.training.validation import held_out_clips
+    from onlinetada.trackers.training.validation import ClipSets, held_out_clips
 
     about = load_config(material, Material)
-    held_out = held_out_clips(about.sources, root, left_out(about, material)) if about.leave_out else []
+    names = left_out(about, material)
+    held_out = held_out_clips(about.sources, root, names) if about.leave_out else []
     held_out += held_out_clips(about.validate, root)
     if not held_out:
         raise InputError(f"{root}: none of the validation clips of {material} lies there")
-    return held_out, held_out_clips(about.compare, root)
+    return ClipSets(held_out, held_out_clips(about.compare, root), held_out_clips(about.sources, root, but=names))
 
 
 def check_device(device: str) -> None:

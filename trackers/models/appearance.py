@@ -51,14 +51,33 @@ def part_features(features: Tensor, boxes: Tensor, stride: int) -> Tensor:
     Returns:
         (B, 25, C).
     """
-    # made on the device: to bring five numbers there from the host, the host would have to wait
-    offsets = (torch.arange(PARTS_A_SIDE, device=features.device, dtype=torch.float32) - PARTS_A_SIDE // 2) * _PART_STEP
-    step_y, step_x = torch.meshgrid(offsets, offsets, indexing="ij")
-    steps = torch.stack([step_x, step_y], -1)  # (5, 5, 2)
-    points = boxes[:, None, None, :2] + steps * boxes[:, None, None, 2:] / 2
-    half_side = features.shape[-1] * stride / 2
-    sampled = F.grid_sample(features, (points / half_side).to(features.dtype), align_corners=False)
+    points = _part_points(boxes, PARTS_A_SIDE // 2, features.shape[-1] * stride / 2).to(features.dtype)
+    sampled = F.grid_sample(features, points, align_corners=False)
     return sampled.flatten(2).transpose(1, 2)
+
+
+def read_parts(answers: Tensor, boxes: Tensor, stride: int) -> Tensor:
+    """What maps say, each of one of the 3 x 3 parts inside of a box, at the places of these parts.
+
+    Args:
+        answers: (B, 9, G, G).
+        boxes: (B, 4) cx, cy, w, h in pixels from the middle.
+
+    Returns:
+        (B, 9).
+    """
+    points = _part_points(boxes, 1, answers.shape[-1] * stride / 2).to(answers.dtype)
+    each = F.grid_sample(answers.flatten(0, 1)[:, None], points.flatten(0, 2)[:, None, None], align_corners=False)
+    return each.view(answers.shape[:2])
+
+
+def _part_points(boxes: Tensor, reach: int, half_side: float) -> Tensor:
+    """(B, n, n, 2) x, y of n x n parts of boxes (B, 4), n = 2 * reach + 1, in halves of the picture from its middle."""
+    # made on the device: to bring five numbers there from the host, the host would have to wait
+    offsets = torch.arange(-reach, reach + 1, device=boxes.device, dtype=torch.float32) * _PART_STEP
+    step_y, step_x = torch.meshgrid(offsets, offsets, indexing="ij")
+    steps = torch.stack([step_x, step_y], -1)
+    return (boxes[:, None, None, :2] + steps * boxes[:, None, None, 2:] / 2) / half_side
 
 
 def target_filter(features: Tensor, prior: Tensor, ridge: Tensor) -> Tensor:

@@ -21,14 +21,16 @@ from onlinetada.trackers.models.appearance import (
     cell_centres,
     centre_prior,
     part_features,
+    read_parts,
     target_filter,
 )
 from onlinetada.trackers.models.backbone import STRIDE, Lite0
-from onlinetada.trackers.models.network import Candidates, Geometry
+from onlinetada.trackers.models.network import Candidates, Evidence, Geometry
 
 PARTS = PARTS_A_SIDE**2
 RECENT_PARTS = (PARTS_A_SIDE - 2) ** 2
 KEEP = 0.2
+_TINY = 1e-12
 _TRAINING_KEEP = 0.06  # clips are short: a few frames must bring the filter as far as many do in a video
 
 
@@ -191,6 +193,10 @@ class CompactNetwork(nn.Module):
         """What ``learn`` writes, see ``LearningNetwork.learned``."""
         return self.head.learn(features, memory, boxes, keep=KEEP)
 
+    def evidence(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> Evidence:
+        """What else speaks for boxes, see ``LearningNetwork.evidence``."""
+        return self.head.evidence(features, boxes, memory)
+
     def _next_features(self, search: Tensor, state: StreamState, *, commit: bool) -> Tensor:
         if self.options.calibration != "online":  # nothing in the backbone remembers anything
             return self.head.neck(self.backbone(search))
@@ -283,6 +289,16 @@ class CompactHead(nn.Module):
             "filter": torch.where(sure[:, None], weights, target["filter"]),
             "recent": torch.where(sure[:, None, None], recent, target["recent"]),
         }
+
+    def evidence(self, features: Tensor, box: Tensor, target: Mapping[str, Tensor]) -> Evidence:
+        """Likeness of the inner parts of B boxes with those of the first frame, and the filter's answers."""
+        cells = (features - target["mean"][:, :, None, None]).flatten(2)
+        asked = torch.cat([_inner(target["parts"]), target["filter"][:, None, :-1]], 1).to(cells.dtype)
+        # to divide the ten answers takes less than to divide what was asked
+        said = asked @ cells / torch.linalg.vector_norm(cells, dim=1).clamp(min=_TINY)[:, None]
+        *_, height, width = features.shape
+        parts = read_parts(said[:, :-1].unflatten(2, (height, width)), box, STRIDE)
+        return Evidence(parts.mean(1), said[:, -1] + target["filter"][:, -1:].to(said.dtype))
 
     def forward(self, features: Tensor, target: Mapping[str, Tensor]) -> Prediction:
         """Features (M, C, G, G) after the neck against M remembered targets."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -53,6 +53,18 @@ class Candidates:
     features: Tensor | None = None
 
 
+class Evidence(NamedTuple):
+    """What else speaks for chosen boxes, one a row, where the network keeps more of a target than a score.
+
+    Attributes:
+        parts: (B,) mean cosine of the parts of the box with the same parts of the first frame's target.
+        answers: (B, N) of the memory's own filter, cell by cell; near 1 on the target.
+    """
+
+    parts: Tensor
+    answers: Tensor
+
+
 class LearningNetwork(Protocol):
     """A network whose memory goes on after the first frame, by what the tracker believes of each."""
 
@@ -67,6 +79,9 @@ class LearningNetwork(Protocol):
 
     def learned(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What ``learn`` would write: name -> new buffer. Nothing that came in is changed."""
+
+    def evidence(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> Evidence:
+        """What else speaks for boxes (B, 4) as ``learn`` has them; ``features`` are those of the same frame."""
 
 
 class TrackNetwork(Protocol):

@@ -12,7 +12,7 @@ from onlinetada.trackers.look import Look, Looker, Plan
 from onlinetada.trackers.models.network import TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.runtime.device_crop import pack, source_for
-from onlinetada.trackers.runtime.device_step import DeviceStep
+from onlinetada.trackers.runtime.device_step import ENDS, DeviceStep
 from onlinetada.trackers.runtime.graphs import GraphedSteps
 
 
@@ -43,7 +43,7 @@ class DeviceLooker(Looker):
         if commit:
             state.freeze(torch.from_numpy(packed.flat).to(state.device))
         numbers = self.steps(packed, np.array([self._row(plan) for plan in plans]), state, commit=commit)
-        signals, offset, size, rate, score = np.split(numbers, [4, 6, 8, 9], axis=1)
+        signals, offset, size, rate, score = np.split(numbers, ENDS, axis=1)
         return self.looks(plans, packed.flat, signals, offset, size, rate[:, 0], score[:, 0])
 
     def _row(self, plan: Plan) -> list[float]:

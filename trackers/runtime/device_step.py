@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from onlinetada.state import StreamState
-from onlinetada.trackers.confidence import SAME_TARGET_IOU, SIGNALS
+from onlinetada.trackers.confidence import APART, LEAST_SCORE, SIGNALS
 from onlinetada.trackers.decide import cosine_window
 from onlinetada.trackers.models.network import Candidates, LearningNetwork, TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.runtime.device_crop import sample
 
-NUMBERS = 10
-"""Columns of the answer: 4 signals, offset x, y, size w, h in pixels of the crop, rate, raw score."""
+ENDS = (len(SIGNALS), len(SIGNALS) + 2, len(SIGNALS) + 4, len(SIGNALS) + 5)
+"""Where groups of columns of the answer end: signals; offset x, y; size w, h in pixels of the crop; rate."""
+
+NUMBERS = ENDS[-1] + 1
+"""Columns of the answer: those of ``ENDS`` and the raw score."""
 
 ROW_NUMBERS = 9
 """Columns of what is known of a row, in pixels of the crop from its centre: width and height of the box so far,
@@ -56,13 +59,13 @@ class DeviceStep(nn.Module):
             state: of B streams; rows that are frozen keep it.
 
         Returns:
-            (B, 10) float64, see ``NUMBERS``.
+            (B, NUMBERS) float64, see ``NUMBERS``.
         """
         search = sample(pixels, where, warp, fill, self.network.geometry.search_size)
         if self._swap:
             search = search.flip(1)
         candidates, _ = self.network.step(search, state)
-        numbers = self.decide(candidates, rows)
+        numbers = self.decide(candidates, rows, state)
         if candidates.features is not None:
             network = cast(LearningNetwork, self.network)
             network.learn(candidates.features, self.believed(numbers, rows).float(), state)
@@ -70,7 +73,7 @@ class DeviceStep(nn.Module):
 
     def believed(self, numbers: Tensor, rows: Tensor) -> Tensor:
         """The boxes that the memory learns from, (B, 4), as ``Looker.learn`` has them; NaN for none."""
-        signals, offset, size, rate = numbers[:, :4], numbers[:, 4:6], numbers[:, 6:8], numbers[:, 8:9]
+        signals, offset, size, rate, _ = numbers.tensor_split(ENDS, dim=1)
         begin, end, least = rows[:, 3:5], rows[:, 5:7], rows[:, 7:9]
         confidence = (self.confidence[0] + signals @ self.confidence[1:]).sigmoid()
         grown = rows[:, :2] * (1 - rate) + size * rate
@@ -78,8 +81,8 @@ class DeviceStep(nn.Module):
         sure = (confidence >= self.config.learn_confidence) & box.isfinite().all(1)
         return torch.where(sure[:, None], box, torch.nan)
 
-    def decide(self, candidates: Candidates, rows: Tensor) -> Tensor:
-        """``decide.choose`` and ``confidence.measure_signals`` on the device: (B, 10)."""
+    def decide(self, candidates: Candidates, rows: Tensor, state: StreamState) -> Tensor:
+        """``decide.choose`` and ``confidence.measure_signals`` on the device: (B, NUMBERS)."""
         boxes, scores = candidates.boxes.double(), candidates.scores.double()
         old_w, old_h, influence = (rows[:, i : i + 1] for i in range(3))
         w, h = boxes[..., 2], boxes[..., 3]
@@ -90,12 +93,24 @@ class DeviceStep(nn.Module):
         chosen = boxes.gather(1, index[..., None].expand(-1, -1, 4))
         peak = scores.gather(1, index)
         rate = penalised.gather(1, index) * self.config.size_lr
-        elsewhere = torch.where(_iou(boxes, chosen) < SAME_TARGET_IOU, scores, -torch.inf).amax(1, keepdim=True)
-        margin = torch.where(elsewhere.isfinite(), peak - elsewhere, peak.abs())
         area = (chosen[..., 2] * chosen[..., 3]).clamp(min=1e-9)
         jump = (area / (old_w * old_h).clamp(min=1e-9)).log().abs() / 2
+        apart = ((boxes[..., :2] - chosen[..., :2]).abs() > APART * chosen[..., 2:]).any(2)
+        apart = apart | ~apart.any(1, keepdim=True)
+        held = scores.clamp(LEAST_SCORE, 1 - LEAST_SCORE)
+        lead = _lead((held / (1 - held)).log(), index, apart)
         alike = peak * 0 if candidates.similarity is None else candidates.similarity.double().gather(1, index)
-        return torch.cat([peak, margin, jump, alike, chosen[:, 0], rate, peak], 1)
+        parts = contrast = peak * 0
+        if candidates.features is not None:
+            network = cast(LearningNetwork, self.network)
+            evidence = network.evidence(candidates.features, chosen[:, 0].float(), state.buffers)
+            parts, contrast = evidence.parts.double()[:, None], _lead(evidence.answers.double(), index, apart)
+        return torch.cat([peak, lead, jump, alike, parts, contrast, chosen[:, 0], rate, peak], 1)
+
+
+def _lead(values: Tensor, index: Tensor, apart: Tensor) -> Tensor:
+    """(B, 1) by how much the chosen cells' values are above the best of those that are apart."""
+    return values.gather(1, index) - torch.where(apart, values, -torch.inf).amax(1, keepdim=True)
 
 
 def _padded_side(w: Tensor, h: Tensor) -> Tensor:
@@ -105,11 +120,3 @@ def _padded_side(w: Tensor, h: Tensor) -> Tensor:
 
 def _either_way(ratio: Tensor) -> Tensor:
     return torch.maximum(ratio, 1 / (ratio + 1e-5))
-
-
-def _iou(a: Tensor, b: Tensor) -> Tensor:
-    """Overlap of boxes (..., 4) cx, cy, w, h."""
-    least = torch.minimum(a[..., :2] + a[..., 2:] / 2, b[..., :2] + b[..., 2:] / 2)
-    shared = (least - torch.maximum(a[..., :2] - a[..., 2:] / 2, b[..., :2] - b[..., 2:] / 2)).clamp(min=0).prod(-1)
-    union = a[..., 2:].prod(-1) + b[..., 2:].prod(-1) - shared
-    return shared / union.clamp(min=1e-9)

@@ -57,7 +57,6 @@ class SourceOptions:
         leave_out_list: file with names, one a line, relative to the root: clips whose name ends so are left out.
         weight: how often its tracks are drawn, relative to the other sources.
         gaps: what a frame without a box says of the target: that it is "absent", or nothing ("unsure").
-        fits_confidence: whether the confidence is fitted on its held-out clips, too.
     """
 
     name: str
@@ -73,7 +72,6 @@ class SourceOptions:
     leave_out_list: str | None = None
     weight: float = 1.0
     gaps: Literal["absent", "unsure"] = "absent"
-    fits_confidence: bool = True
 
     def takes(self, clip: str) -> bool:
         """Whether a clip of this name belongs to the data set."""

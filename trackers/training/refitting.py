@@ -20,7 +20,7 @@ from onlinetada.trackers.training.bank import Bank
 from onlinetada.trackers.training.narrowing import narrowed
 from onlinetada.trackers.training.recipe import Recipe
 from onlinetada.trackers.training.release import origin, release, rounded
-from onlinetada.trackers.training.validation import HeldOut
+from onlinetada.trackers.training.validation import ClipSets
 
 _BACKBONE = "backbone."
 
@@ -59,7 +59,7 @@ def release_average(
     out: Path,
     *,
     terms: Mapping[str, str],
-    clips: tuple[list[HeldOut], list[HeldOut]] | None = None,
+    clips: ClipSets | None = None,
 ) -> dict[str, Any]:
     """Write the average of weights, with the card that it is released with.
 
@@ -71,7 +71,7 @@ def release_average(
         recipe: that they were trained with.
         out: file to write (.safetensors).
         terms: data set -> its terms.
-        clips: validation clips, and sequences to compare trackers on.
+        clips: see `release`.
     """
     network = CompactNetwork(recipe.model).requires_grad_(False)
     load_strictly(network, averaged(weights), str(weights[0]))

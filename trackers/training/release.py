@@ -17,10 +17,11 @@ from onlinetada.trackers.models.registry import find_model, read_card
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.training.jobs import AnyRecipe, job_for
 from onlinetada.trackers.training.validation import (
-    HeldOut,
+    ClipSets,
     as_plain,
     fit_confidence,
     run_clips,
+    score_loss,
     score_runs,
 )
 
@@ -85,7 +86,7 @@ def release(
     recipe: AnyRecipe,
     training: Mapping[str, Any],
     terms: Mapping[str, str],
-    clips: tuple[list[HeldOut], list[HeldOut]] | None = None,
+    clips: ClipSets | None = None,
     inference: InferenceConfig | None = None,
 ) -> dict[str, Any]:
     """Write ``path`` (.safetensors) and the card beside it, and return the card.
@@ -96,8 +97,8 @@ def release(
         recipe: it was trained with. TCTrack is saved as it is: its decoding is too steep for half floats.
         training: what was done: iterations, search frames, seconds, device.
         terms: data set -> its terms.
-        clips: validation clips, and sequences to compare trackers on; without them, the card has no figures and the
-            confidence is not fitted.
+        clips: to measure on and to fit the confidence on; without them, the card has no figures and the confidence is
+            not fitted.
         inference: options that users get; the defaults without.
     """
     job = job_for(recipe)
@@ -121,7 +122,7 @@ def release(
         "training": _told_once({**training, "recipe": asdict(recipe)}, set()),
     }
     if clips is not None:
-        card |= _measured(network, config, *clips)
+        card |= _measured(network, config, clips)
     card = rounded(card)
     path.with_suffix(".json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return card
@@ -161,22 +162,23 @@ def rounded(value: Any) -> Any:
 
 
 @torch.no_grad()
-def _measured(
-    network: nn.Module, config: InferenceConfig, held_out: list[HeldOut], compare: list[HeldOut]
-) -> dict[str, Any]:
+def _measured(network: nn.Module, config: InferenceConfig, clips: ClipSets) -> dict[str, Any]:
     tracks: Any = network.eval()  # an nn.Module that is a TrackNetwork
     measured: dict[str, Any] = {}
-    fitted = fit_confidence(tracks, config, held_out)
+    fitted = fit_confidence(tracks, config, clips.seen)
     if fitted is not None:
-        config = replace(config, confidence=fitted[0])
-        measured |= {"confidence": asdict(fitted[0]), "loss_and_return": asdict(fitted[1])}
+        config = replace(config, confidence=fitted)
+        measured["confidence"] = asdict(fitted)
+    loss = score_loss(tracks, config, clips.held_out)
+    if loss is not None:
+        measured["loss_and_return"] = asdict(loss)
     measured["validation"] = {
         "protocol": _PROTOCOL + "the first frame left out",
-        "clips": len(held_out),
-        "scores": as_plain(score_runs(run_clips(tracks, config, held_out))),
+        "clips": len(clips.held_out),
+        "scores": as_plain(score_runs(run_clips(tracks, config, clips.held_out))),
     }
-    if compare:
-        tracked = run_clips(tracks, config, compare)
+    if clips.compare:
+        tracked = run_clips(tracks, config, clips.compare)
         scores = {run.name.removesuffix("/0"): score_runs([run], first_frame=True)["all"] for run in tracked}
         measured["comparison"] = {"protocol": _PROTOCOL + "the first frame counted", "scores": as_plain(scores)}
     return measured

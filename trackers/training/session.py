@@ -17,7 +17,7 @@ from onlinetada.trackers.models.registry import find_model
 from onlinetada.trackers.training.release import rounded, write_weights
 from onlinetada.trackers.training.sheets import write_picture
 from onlinetada.trackers.training.trainer import Progress, Trainer
-from onlinetada.trackers.training.validation import HeldOut, as_plain, run_clips, score_runs
+from onlinetada.trackers.training.validation import HeldOut, as_plain, run_clips, score_runs, spread
 
 LOG, VALIDATION_LOG = "log.jsonl", "validation.jsonl"
 
@@ -135,11 +135,6 @@ class Session:
         digest = write_weights(average, path, half=job.model == "compact")
         card = {"model": job.model, "sha256": digest, "network": job.description(average), "validation_so_far": line}
         path.with_suffix(".json").write_text(json.dumps(rounded(card), indent=1) + "\n", encoding="utf-8")
-
-
-def spread(clips: Sequence[HeldOut], most: int) -> list[HeldOut]:
-    """At most so many clips, evenly spread over all."""
-    return [clips[i] for i in np.unique(np.linspace(0, len(clips) - 1, min(most, len(clips))).astype(int))]
 
 
 def append_line(path: Path, values: dict[str, Any]) -> None:

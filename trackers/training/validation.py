@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,25 +25,39 @@ from onlinetada.trackers.training.pack import SourceOptions
 from onlinetada.trackers.training.readers import open_folder
 
 Floats = npt.NDArray[np.float64]
-_LONG = 30
+_Item = TypeVar("_Item")
+_LONG = 30  # frames of a clip that says something about absence
+_FITTED_CLIPS, _FITTED_TRACKS, _FITTED_FRAMES, _FEWEST_FRAMES = 400, 3, 150, 4  # what a confidence is fitted on
 _ABSENT: Box = (np.nan, np.nan, np.nan, np.nan)
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One clip that no training sees.
+    """One clip with ground truth that is tracked: one that no training sees, or one to fit a confidence on.
 
     Attributes:
         source: data set.
         clip: pictures and tracks.
         tells_absence: whether a target is absent where it has no box.
-        fits_confidence: whether the confidence is fitted on it.
     """
 
     source: str
     clip: Clip
     tells_absence: bool = True
-    fits_confidence: bool = True
+
+
+class ClipSets(NamedTuple):
+    """Clips to track, by what they are for.
+
+    Attributes:
+        held_out: to validate on; no training sees them.
+        compare: sequences to compare trackers on.
+        seen: those of the training, to fit the confidence on.
+    """
+
+    held_out: list[HeldOut]
+    compare: list[HeldOut]
+    seen: list[HeldOut]
 
 
 @dataclass(frozen=True)
@@ -83,15 +98,19 @@ class Scores:
 
 
 def held_out_clips(
-    sources: Collection[SourceOptions], root: Path, names: Collection[str] | None = None
+    sources: Collection[SourceOptions],
+    root: Path,
+    names: Collection[str] | None = None,
+    *,
+    but: Collection[str] = (),
 ) -> list[HeldOut]:
-    """The clips of ``names`` (without it, all clips), each once, in the sources that are there."""
+    """The clips of ``names`` (without it, all clips) but those of ``but``, each once, in the sources that are there."""
     found: dict[str, HeldOut] = {}
     for source in sources:
         if (root / source.path).is_dir():
             for clip in open_folder(root / source.path, source.format):
-                if source.takes(clip.name) and (names is None or clip.name in names):
-                    held = HeldOut(source.name, clip, source.gaps == "absent", source.fits_confidence)
+                if source.takes(clip.name) and clip.name not in but and (names is None or clip.name in names):
+                    held = HeldOut(source.name, clip, source.gaps == "absent")
                     found.setdefault(clip.name, held)
     return list(found.values())
 
@@ -103,10 +122,7 @@ def run_clips(
     runs = []
     for held in clips:
         names = sorted((n for n, boxes in held.clip.tracks.items() if len(boxes) > 1), key=_by_number)
-        names = (
-            [names[i] for i in np.unique(np.linspace(0, len(names) - 1, tracks_per_clip).astype(int))] if names else []
-        )
-        runs += _run_clip(network, config, held, names)
+        runs += _run_clip(network, config, held, spread(names, tracks_per_clip))
     return runs
 
 
@@ -169,30 +185,58 @@ def _mean_scores(runs: Sequence[Run], begin: int) -> Scores:
 
 
 def fit_confidence(
-    network: TrackNetwork, config: InferenceConfig, clips: Collection[HeldOut]
-) -> tuple[ConfidenceCalibration, AbsenceScore] | None:
-    """Coefficients of the confidence, and how well it then tells that a target is gone; None if the clips do not do.
+    network: TrackNetwork, config: InferenceConfig, seen: Collection[HeldOut]
+) -> ConfidenceCalibration | None:
+    """Coefficients of the confidence, from up to three tracks each of at most 400 clips.
 
-    Only clips of 30 frames and more say something about that, of each the first track. The scores are those of the
-    clips that the coefficients were fitted on; ``tools/calibrate.py`` measures on others.
+    The network was trained on these clips and is a little surer of them than it should be, but they are many and of
+    every kind, and what is measured on the clips that are held out stays held out from the fit too.
+
+    Returns:
+        None where the clips do not do: a fit needs frames on a target and frames off it.
     """
-    long = [held for held in clips if held.fits_confidence and held.clip.length >= _LONG and held.clip.tracks]
     naive = without_recovery(Engine(network, config, device=_device(network)))
-    seen = [_watched(naive, held, restart=True) for held in long]
+    moving = [held for held in seen if any(len(boxes) >= _FEWEST_FRAMES for boxes in held.clip.tracks.values())]
+    runs = [run for held in spread(moving, _FITTED_CLIPS) for run in _glimpses(naive, held)]
     try:
-        calibration = fit_calibration(*labelled_signals(seen))
-    except ValueError:  # no long clip, or the box was always on the target
+        return fit_calibration(*labelled_signals(runs)) if runs else None
+    except ValueError:  # the box was always on the target, or never
         return None
-    tuned = Engine(network, replace(config, confidence=calibration), device=_device(network))
-    return calibration, score_absence([_watched(tuned, held) for held in long])
 
 
-def _watched(engine: Engine, held: HeldOut, *, restart: bool = False) -> Watched:
-    """A run over a clip's first track; frames that say nothing of the target are left out of what is told."""
+def score_loss(network: TrackNetwork, config: InferenceConfig, clips: Collection[HeldOut]) -> AbsenceScore | None:
+    """How well it is told that a target is gone: the first track of each clip of 30 frames and more; None without."""
+    engine = Engine(network, config, device=_device(network))
+    runs = [_watched(engine, held) for held in clips if held.clip.length >= _LONG and held.clip.tracks]
+    return score_absence(runs) if runs else None
+
+
+def _glimpses(engine: Engine, held: HeldOut) -> list[Watched]:
+    """Runs over the beginnings of a clip's tracks, begun anew where the target was missed for a while."""
+    runs = []
+    tracks = [boxes for boxes in held.clip.tracks.values() if len(boxes) >= _FEWEST_FRAMES]
+    for boxes in spread(tracks, _FITTED_TRACKS):
+        begin = min(boxes)
+        end = min(held.clip.length if held.tells_absence else max(boxes) + 1, begin + _FITTED_FRAMES)
+        runs.append(_told(held, watch(engine, held.clip.read(range(begin, end)), boxes, restart=True)))
+    return runs
+
+
+def _watched(engine: Engine, held: HeldOut) -> Watched:
+    """A run over a clip's first track."""
     boxes = next(iter(held.clip.tracks.values()))
-    run = watch(engine, held.clip.read(range(min(boxes), held.clip.length)), boxes, restart=restart)
+    return _told(held, watch(engine, held.clip.read(range(min(boxes), held.clip.length)), boxes))
+
+
+def _told(held: HeldOut, run: Watched) -> Watched:
+    """A run without the frames that say nothing of the target."""
     told = run.present | held.tells_absence
     return Watched(*(getattr(run, field.name)[told] for field in fields(run)))
+
+
+def spread(items: Sequence[_Item], most: int) -> list[_Item]:
+    """At most so many of them, evenly from first to last."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).astype(int))]
 
 
 def as_plain(scores: dict[str, Scores]) -> dict[str, dict[str, float]]:

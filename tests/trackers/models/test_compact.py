@@ -13,6 +13,7 @@ from onlinetada.trackers.models.backbone import LITE0_BLOCKS, Lite0, load_imagen
 from onlinetada.trackers.models.compact import CompactNetwork, CompactOptions
 
 SIZE = 128
+INNER = [6, 7, 8, 11, 12, 13, 16, 17, 18]  # of 5 x 5 parts, those inside the box
 
 
 @pytest.fixture(params=["none", "online", "target"])
@@ -244,3 +245,21 @@ def test_memory_learns_what_is_believed(network: CompactNetwork) -> None:
     assert torch.allclose(stream, told.logits, atol=2e-3)
     for name in network.head.describe(network.head.neck(features[:, 0]), first):
         assert torch.equal(begun[name], state[name]) == (name not in ("filter", "recent")), name
+
+
+def test_evidence_is_of_the_box_and_of_the_first_frame(network: CompactNetwork) -> None:
+    template, clip, box = clip_and_box()
+    state = network.start(template, clip[:, :, 0], box)
+    candidates, _ = network.step(clip[:, :, 0], state, commit=False)
+    assert candidates.features is not None
+    centred = torch.cat([box[:, :2] - 64, box[:, 2:]], 1)
+    there = network.evidence(candidates.features, centred, state.buffers)
+    away = network.evidence(candidates.features, centred + torch.tensor([25.0, -20, 0, 0]), state.buffers)
+    grid = network.geometry.grid_size
+    assert there.parts.shape == (2,) and there.answers.shape == (2, grid**2)
+    if network.options.calibration != "online":  # which answers a second frame in another way
+        assert torch.allclose(there.parts, (state["parts"].square().sum(2))[:, INNER].mean(1), atol=1e-4)
+    assert (away.parts < there.parts - 0.1).all()
+    assert torch.equal(away.answers, there.answers)
+    column, row = (centred[1, :2] / 16 + grid / 2).int().tolist()
+    assert there.answers[1].argmax() == row * grid + column
