@@ -33,7 +33,7 @@ class ConfidenceCalibration:
         size_jump: weight of |log(size of the candidate / size of the box)|.
         similarity: weight of the cosine with the first frame's target; the signal is 0 where the network has none.
         parts: weight of how much the parts of the candidate's box look like those of the first frame's target, see
-            `Evidence`; 0 where the network has none.
+            ``Candidates``; 0 where the network has none.
         contrast: weight of the lead that the network's own filter sees there; 0 where the network has none.
     """
 
@@ -72,8 +72,7 @@ def measure_signals(
         scores: (B, N) raw.
         best: (B,) index of the candidate that was chosen.
         old_size: (B, 2) the box so far, in pixels of the crop.
-        similarity: (B, N), where the network has it.
-        parts, answers: (B,) and (B, N), see ``models.network.Evidence``; where the network has them.
+        similarity, parts, answers: (B, N) of ``Candidates``, where the network has them.
 
     Returns:
         (B, 6) in the order of `SIGNALS`.
@@ -94,7 +93,7 @@ def measure_signals(
             lead(np.log(held / (1 - held))),
             np.abs(np.log(np.maximum(area, 1e-9) / np.maximum(old_area, 1e-9))) / 2,
             none if similarity is None else similarity[rows, best],
-            none if parts is None else parts,
+            none if parts is None else parts[rows, best],
             none if answers is None else lead(answers),
         ],
         1,

@@ -102,7 +102,7 @@ class Looker:
         if commit:
             state.freeze(torch.from_numpy(flat).to(state.device))
         candidates, _ = self.network.step(self.tensor([crop for crop, _ in cut]), state, commit=commit)
-        looks = self.decide(plans, candidates, flat, state)
+        looks = self.decide(plans, candidates, flat)
         if commit:
             self.learn(plans, looks, candidates.features, state)
         return looks
@@ -133,17 +133,8 @@ class Looker:
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(cut, plans))
 
-    def decide(
-        self, plans: Sequence[Plan], candidates: Candidates, flat: npt.NDArray[np.bool_], state: StreamState
-    ) -> list[Look]:
-        """The best candidate of every place.
-
-        Args:
-            plans: (B,) places.
-            candidates: what the network says of them.
-            flat: (B,) whether a place's crop shows nothing.
-            state: of the B streams, as it was when the network looked.
-        """
+    def decide(self, plans: Sequence[Plan], candidates: Candidates, flat: npt.NDArray[np.bool_]) -> list[Look]:
+        """The best candidate of every place; ``flat``: (B,) whether its crop shows nothing."""
         config = self.config
         boxes, scores = _array(candidates.boxes), _array(candidates.scores)
         old_size = np.stack([plan.expected.size * plan.region.scale for plan in plans])
@@ -156,20 +147,10 @@ class Looker:
             window_influence=np.array([[config.window_influence * plan.centred] for plan in plans]),
             size_lr=config.size_lr,
         )
-        seen = None if candidates.similarity is None else _array(candidates.similarity)
-        parts, answers = self._evidence(candidates.features, boxes[np.arange(len(boxes)), choice.index], state)
-        signals = measure_signals(boxes, scores, choice.index, old_size, similarity=seen, parts=parts, answers=answers)
+        seen = {name: getattr(candidates, name) for name in ("similarity", "parts", "answers")}
+        seen = {name: _array(tensor) for name, tensor in seen.items() if tensor is not None}
+        signals = measure_signals(boxes, scores, choice.index, old_size, **seen)
         return self.looks(plans, flat, signals, choice.offset, choice.size, choice.rate, choice.score)
-
-    def _evidence(
-        self, features: Tensor | None, boxes: Floats, state: StreamState
-    ) -> tuple[Floats, Floats] | tuple[None, None]:
-        """What else speaks for boxes (B, 4), where the network's memory goes on."""
-        if features is None:
-            return None, None
-        chosen = torch.from_numpy(boxes).to(features.device, torch.float32)
-        evidence = cast(LearningNetwork, self.network).evidence(features, chosen, state.buffers)
-        return _array(evidence.parts), _array(evidence.answers)
 
     def looks(
         self,

@@ -13,7 +13,7 @@ def test_signals_by_hand() -> None:
     scores, old_size = np.array([[0.9, 0.8, 0.3]]), np.array([[10.0, 10.0]])
     seen = {
         "similarity": np.array([[0.7, 0.6, 0.1]]),
-        "parts": np.array([0.4]),
+        "parts": np.array([[0.4, 0.3, 0.2]]),
         "answers": np.array([[0.8, 0.95, 0.2]]),
     }
     best = np.array([0])

@@ -65,7 +65,7 @@ def stage_forms(engine: Engine, footage: Footage, batch: int) -> dict[str, Form]
     flat = np.zeros(batch, bool)
 
     def decide() -> list[Look]:
-        return looker.decide(plans, candidates, flat, state)
+        return looker.decide(plans, candidates, flat)
 
     forms: dict[str, Form] = {"crop": crop, "network": network, "decide": decide}
     if engine.config.camera_jump is not None:

@@ -61,14 +61,16 @@ def read_parts(answers: Tensor, boxes: Tensor, stride: int) -> Tensor:
 
     Args:
         answers: (B, 9, G, G).
-        boxes: (B, 4) cx, cy, w, h in pixels from the middle.
+        boxes: (B, N, 4) cx, cy, w, h in pixels from the middle.
 
     Returns:
-        (B, 9).
+        (B, 9, N).
     """
-    points = _part_points(boxes, 1, answers.shape[-1] * stride / 2).to(answers.dtype)
-    each = F.grid_sample(answers.flatten(0, 1)[:, None], points.flatten(0, 2)[:, None, None], align_corners=False)
-    return each.view(answers.shape[:2])
+    batch, count = boxes.shape[:2]
+    points = _part_points(boxes.flatten(0, 1), 1, answers.shape[-1] * stride / 2).to(answers.dtype)
+    points = points.view(batch, count, -1, 2).transpose(1, 2)  # (B, 9, N, 2)
+    each = F.grid_sample(answers.flatten(0, 1)[:, None], points.flatten(0, 1)[:, None], align_corners=False)
+    return each.view(batch, -1, count)
 
 
 def _part_points(boxes: Tensor, reach: int, half_side: float) -> Tensor:

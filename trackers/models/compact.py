@@ -25,12 +25,11 @@ from onlinetada.trackers.models.appearance import (
     target_filter,
 )
 from onlinetada.trackers.models.backbone import STRIDE, Lite0
-from onlinetada.trackers.models.network import Candidates, Evidence, Geometry
+from onlinetada.trackers.models.network import Candidates, Geometry
 
 PARTS = PARTS_A_SIDE**2
 RECENT_PARTS = (PARTS_A_SIDE - 2) ** 2
 KEEP = 0.2
-_TINY = 1e-12
 _TRAINING_KEEP = 0.06  # clips are short: a few frames must bring the filter as far as many do in a video
 
 
@@ -177,7 +176,8 @@ class CompactNetwork(nn.Module):
         features = self._next_features(search, state, commit=commit)
         prediction = self.head(features, state.buffers)
         learnable = features if self.head.learns else None
-        return Candidates(prediction.boxes, prediction.logits.sigmoid(), prediction.similarity, learnable), state
+        scores, evidence = prediction.logits.sigmoid(), self.head.evidence(features, prediction.boxes, state.buffers)
+        return Candidates(prediction.boxes, scores, prediction.similarity, learnable, *evidence), state
 
     def learn(self, features: Tensor, boxes: Tensor, state: StreamState) -> None:
         """Take in what B streams believed of the frame that ``step`` has just seen, in place.
@@ -192,10 +192,6 @@ class CompactNetwork(nn.Module):
     def learned(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What ``learn`` writes, see ``LearningNetwork.learned``."""
         return self.head.learn(features, memory, boxes, keep=KEEP)
-
-    def evidence(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> Evidence:
-        """What else speaks for boxes, see ``LearningNetwork.evidence``."""
-        return self.head.evidence(features, boxes, memory)
 
     def _next_features(self, search: Tensor, state: StreamState, *, commit: bool) -> Tensor:
         if self.options.calibration != "online":  # nothing in the backbone remembers anything
@@ -290,15 +286,21 @@ class CompactHead(nn.Module):
             "recent": torch.where(sure[:, None, None], recent, target["recent"]),
         }
 
-    def evidence(self, features: Tensor, box: Tensor, target: Mapping[str, Tensor]) -> Evidence:
-        """Likeness of the inner parts of B boxes with those of the first frame, and the filter's answers."""
-        cells = (features - target["mean"][:, :, None, None]).flatten(2)
-        asked = torch.cat([_inner(target["parts"]), target["filter"][:, None, :-1]], 1).to(cells.dtype)
-        # to divide the ten answers takes less than to divide what was asked
-        said = asked @ cells / torch.linalg.vector_norm(cells, dim=1).clamp(min=_TINY)[:, None]
-        *_, height, width = features.shape
-        parts = read_parts(said[:, :-1].unflatten(2, (height, width)), box, STRIDE)
-        return Evidence(parts.mean(1), said[:, -1] + target["filter"][:, -1:].to(said.dtype))
+    def evidence(self, features: Tensor, boxes: Tensor, target: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """What tells a target from what looks like it, for the confidence; see ``Candidates``.
+
+        Args:
+            features: (B, C, G, G) after the neck.
+            boxes: (B, N, 4) of the candidates.
+            target: what is remembered of B targets.
+
+        Returns:
+            parts and answers, (B, N) each.
+        """
+        grid = features.shape[-1]
+        cells = F.normalize(features - target["mean"][:, :, None, None], dim=1).flatten(2)
+        alike = (_inner(target["parts"]) @ cells).unflatten(2, (grid, grid))
+        return read_parts(alike, boxes, STRIDE).mean(1), _answer(target["filter"], cells)[:, 0]
 
     def forward(self, features: Tensor, target: Mapping[str, Tensor]) -> Prediction:
         """Features (M, C, G, G) after the neck against M remembered targets."""

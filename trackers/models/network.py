@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -45,24 +45,17 @@ class Candidates:
         similarity: (B, N) cosine, -1..1, of each cell's features with the target's own from the first frame, where
             the network has it; it lets the tracker tell the target from something that merely looks like one.
         features: (B, ...) what ``learn`` needs of this frame, where the network learns from what is believed.
+        parts: (B, N) mean cosine of the parts of each box with the same parts of the first frame's target, where the
+            network keeps parts.
+        answers: (B, N) of the network's own filter for the target, cell by cell, near 1 on it; where it has one.
     """
 
     boxes: Tensor
     scores: Tensor
     similarity: Tensor | None = None
     features: Tensor | None = None
-
-
-class Evidence(NamedTuple):
-    """What else speaks for chosen boxes, one a row, where the network keeps more of a target than a score.
-
-    Attributes:
-        parts: (B,) mean cosine of the parts of the box with the same parts of the first frame's target.
-        answers: (B, N) of the memory's own filter, cell by cell; near 1 on the target.
-    """
-
-    parts: Tensor
-    answers: Tensor
+    parts: Tensor | None = None
+    answers: Tensor | None = None
 
 
 class LearningNetwork(Protocol):
@@ -79,9 +72,6 @@ class LearningNetwork(Protocol):
 
     def learned(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What ``learn`` would write: name -> new buffer. Nothing that came in is changed."""
-
-    def evidence(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> Evidence:
-        """What else speaks for boxes (B, 4) as ``learn`` has them; ``features`` are those of the same frame."""
 
 
 class TrackNetwork(Protocol):

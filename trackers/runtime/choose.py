@@ -10,6 +10,7 @@ import torch
 from onlinetada.errors import InputError
 from onlinetada.trackers.models.network import TrackNetwork
 from onlinetada.trackers.options import RUNTIMES
+from onlinetada.trackers.runtime.graph import FEATURES
 from onlinetada.trackers.runtime.session import OnnxNetwork, onnxruntime_problem
 
 
@@ -90,6 +91,8 @@ def _mismatch(found: OnnxNetwork, weights: Path, quirks: str) -> str | None:
 
     if found.facts.get("weights_sha256") != file_sha256(weights):
         return f"{found.path} was exported from other weights than {weights.name}: export it again"
+    if FEATURES in found.gives and not {"parts", "answers"} <= set(found.gives):
+        return f"{found.path} was exported by an earlier version, without what the confidence needs: export it again"
     held = found.facts.get("quirks", "none")
     if held != quirks:
         return f"{found.path} was exported with quirks {held}, not {quirks}: export it again, or give --quirks {held}"

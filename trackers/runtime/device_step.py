@@ -65,7 +65,7 @@ class DeviceStep(nn.Module):
         if self._swap:
             search = search.flip(1)
         candidates, _ = self.network.step(search, state)
-        numbers = self.decide(candidates, rows, state)
+        numbers = self.decide(candidates, rows)
         if candidates.features is not None:
             network = cast(LearningNetwork, self.network)
             network.learn(candidates.features, self.believed(numbers, rows).float(), state)
@@ -81,7 +81,7 @@ class DeviceStep(nn.Module):
         sure = (confidence >= self.config.learn_confidence) & box.isfinite().all(1)
         return torch.where(sure[:, None], box, torch.nan)
 
-    def decide(self, candidates: Candidates, rows: Tensor, state: StreamState) -> Tensor:
+    def decide(self, candidates: Candidates, rows: Tensor) -> Tensor:
         """``decide.choose`` and ``confidence.measure_signals`` on the device: (B, NUMBERS)."""
         boxes, scores = candidates.boxes.double(), candidates.scores.double()
         old_w, old_h, influence = (rows[:, i : i + 1] for i in range(3))
@@ -99,12 +99,10 @@ class DeviceStep(nn.Module):
         apart = apart | ~apart.any(1, keepdim=True)
         held = scores.clamp(LEAST_SCORE, 1 - LEAST_SCORE)
         lead = _lead((held / (1 - held)).log(), index, apart)
-        alike = peak * 0 if candidates.similarity is None else candidates.similarity.double().gather(1, index)
-        parts = contrast = peak * 0
-        if candidates.features is not None:
-            network = cast(LearningNetwork, self.network)
-            evidence = network.evidence(candidates.features, chosen[:, 0].float(), state.buffers)
-            parts, contrast = evidence.parts.double()[:, None], _lead(evidence.answers.double(), index, apart)
+        none = peak * 0
+        alike = none if candidates.similarity is None else candidates.similarity.double().gather(1, index)
+        parts = none if candidates.parts is None else candidates.parts.double().gather(1, index)
+        contrast = none if candidates.answers is None else _lead(candidates.answers.double(), index, apart)
         return torch.cat([peak, lead, jump, alike, parts, contrast, chosen[:, 0], rate, peak], 1)
 
 

@@ -15,7 +15,7 @@ from onlinetada.trackers.models.network import Candidates, LearningNetwork, Trac
 
 SEARCH = "search"
 FEATURES, BELIEVED = "features", "believed"
-CANDIDATES = ("boxes", "scores", "similarity", FEATURES)
+CANDIDATES = ("boxes", "scores", "similarity", FEATURES, "parts", "answers")
 STATE = "state."  # before the names of buffers that go in, which could be those of values inside
 _EXAMPLE_ROWS = 2  # a batch of one would be taken as fixed
 

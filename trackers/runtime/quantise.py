@@ -13,8 +13,9 @@ from onlinetada.errors import InputError
 
 Feed = dict[str, npt.NDArray[Any]]
 
-# Their outputs are few and decide the box, or feed every later layer; in float they cost little.
-KEPT_FLOAT = ("head.", "grader.", "backbone.stem", "backbone.blocks.0")
+# Their outputs are few and decide the box, or feed every later layer; in float they cost little. A name goes on with a
+# slash where a module computes by itself, and begins with one where the network does, outside of its modules.
+KEPT_FLOAT = ("head.", "head/", "grader.", "grader/", "/", "backbone.stem", "backbone.blocks.0")
 _QUANTISED = ["Conv", "Clip", "Relu", "Add"]
 
 

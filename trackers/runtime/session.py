@@ -17,7 +17,7 @@ from torch import Tensor
 from onlinetada.errors import InputError
 from onlinetada.export import NEXT
 from onlinetada.state import StreamState
-from onlinetada.trackers.models.network import Candidates, Evidence, LearningNetwork, TrackNetwork
+from onlinetada.trackers.models.network import Candidates, LearningNetwork, TrackNetwork
 from onlinetada.trackers.runtime.graph import BELIEVED, FEATURES, SEARCH, STATE, candidates_of
 
 METADATA = "onlinetada"  # key of the JSON that an exported step carries
@@ -84,10 +84,6 @@ class OnnxNetwork:
     def learned(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """In torch, see ``LearningNetwork.learned``."""
         return cast(LearningNetwork, self.network).learned(features, boxes, memory)
-
-    def evidence(self, features: Tensor, boxes: Tensor, memory: Mapping[str, Tensor]) -> Evidence:
-        """In torch, see ``LearningNetwork.evidence``."""
-        return cast(LearningNetwork, self.network).evidence(features, boxes, memory)
 
     def forward(self, template: Tensor, clip: Tensor, box: Tensor, *, first: Tensor | None = None) -> Any:
         """Whole clips, in torch, see ``TrackNetwork.forward``."""

@@ -251,15 +251,16 @@ def test_evidence_is_of_the_box_and_of_the_first_frame(network: CompactNetwork) 
     template, clip, box = clip_and_box()
     state = network.start(template, clip[:, :, 0], box)
     candidates, _ = network.step(clip[:, :, 0], state, commit=False)
-    assert candidates.features is not None
-    centred = torch.cat([box[:, :2] - 64, box[:, 2:]], 1)
-    there = network.evidence(candidates.features, centred, state.buffers)
-    away = network.evidence(candidates.features, centred + torch.tensor([25.0, -20, 0, 0]), state.buffers)
+    assert candidates.features is not None and candidates.parts is not None and candidates.answers is not None
     grid = network.geometry.grid_size
-    assert there.parts.shape == (2,) and there.answers.shape == (2, grid**2)
+    assert candidates.parts.shape == candidates.answers.shape == (2, grid**2)
+    centred = torch.cat([box[:, :2] - 64, box[:, 2:]], 1)
+    boxes = torch.stack([centred, centred + torch.tensor([25.0, -20, 0, 0])], 1)
+    parts, answers = network.head.evidence(candidates.features, boxes, state.buffers)
     if network.options.calibration != "online":  # which answers a second frame in another way
-        assert torch.allclose(there.parts, (state["parts"].square().sum(2))[:, INNER].mean(1), atol=1e-4)
-    assert (away.parts < there.parts - 0.1).all()
-    assert torch.equal(away.answers, there.answers)
+        unit = state["parts"].square().sum(2)[:, INNER].mean(1)
+        assert torch.allclose(parts[:, 0], unit, atol=1e-4)
+    assert (parts[:, 1] < parts[:, 0] - 0.1).all()
+    assert torch.equal(answers, candidates.answers)
     column, row = (centred[1, :2] / 16 + grid / 2).int().tolist()
-    assert there.answers[1].argmax() == row * grid + column
+    assert answers[1].argmax() == row * grid + column

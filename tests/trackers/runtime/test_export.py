@@ -204,6 +204,23 @@ def test_a_step_of_other_weights_is_not_used(files: Path, tmp_path: Path) -> Non
         build_tracker("compact", weights=tmp_path / "fast.safetensors", device="cpu", runtime="onnxruntime")
 
 
+def test_a_step_without_what_the_confidence_needs_is_not_used(files: Path, tmp_path: Path) -> None:
+    import onnx
+
+    for name in ("fast.safetensors", "fast.json"):
+        (tmp_path / name).write_bytes((files / "step" / name).read_bytes())
+    model = onnx.load(files / "step" / "fast.onnx")
+    kept = [output for output in model.graph.output if output.name not in ("parts", "answers")]
+    del model.graph.output[:]
+    model.graph.output.extend(kept)
+    onnx.save(model, tmp_path / "fast.onnx")
+    with pytest.warns(RuntimeWarning, match="by an earlier version"):
+        engine = build_multi_tracker("compact", weights=tmp_path / "fast.safetensors", device="cpu").engine
+    assert isinstance(engine.network, CompactNetwork)
+    with pytest.raises(InputError, match="export it again"):
+        build_tracker("compact", weights=tmp_path / "fast.onnx", device="cpu")
+
+
 def test_bad_requests_are_refused_in_one_line(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(InputError, match=r"needs lonely\.safetensors"):
         (tmp_path / "lonely.onnx").write_bytes(b"x")

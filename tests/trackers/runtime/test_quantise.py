@@ -40,6 +40,7 @@ def test_int8_follows_what_float_follows(material: Path, tmp_path: Path) -> None
     assert isinstance(network, OnnxNetwork)
     assert network.facts["dtype"] == "int8"
     assert 0 < network.facts["calibration_regions"] <= 6
+    assert quantised(out) and not any(name.startswith(("head", "/")) for name in quantised(out))
     for number, image in clip:
         if number == 0:
             box = plain_box(tmp_path)
@@ -49,6 +50,15 @@ def test_int8_follows_what_float_follows(material: Path, tmp_path: Path) -> None
         a, b = fast.update(image), plain.update(image)
         assert a.state == b.state == "tracking"
         assert torch.tensor(a.box_xywh).sub(torch.tensor(b.box_xywh)).abs().max() < 4
+
+
+def quantised(path: Path) -> list[str]:
+    """Names of the nodes whose answers become bytes."""
+    import onnx
+
+    nodes = onnx.load(path).graph.node
+    made = {node.input[0] for node in nodes if node.op_type == "QuantizeLinear"}
+    return [node.name for node in nodes if made & {*node.output}]
 
 
 def labelled_clips_of(folder: Path):  # type: ignore[no-untyped-def]
