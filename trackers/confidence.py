@@ -79,8 +79,10 @@ def measure_signals(
     """
     rows = np.arange(len(best))
     chosen, none = boxes[rows, best], np.zeros(len(best))
-    apart = (np.abs(boxes[..., :2] - chosen[:, None, :2]) > APART * chosen[:, None, 2:]).any(2)
-    apart |= ~apart.any(1)[:, None]  # a box as large as the region leaves no elsewhere: the best leads by nothing
+    beside = np.abs(boxes[..., :2] - chosen[:, None, :2]) > APART * chosen[:, None, 2:]
+    apart: npt.NDArray[np.bool_] = np.logical_or.reduce(beside, axis=2)
+    # a box as large as the region leaves no elsewhere: the best leads by nothing
+    apart |= ~np.logical_or.reduce(apart, axis=1, keepdims=True)
 
     def lead(values: Floats) -> Floats:
         return np.asarray(values[rows, best] - np.where(apart, values, -np.inf).max(1))
