@@ -117,12 +117,14 @@ def page_of(card: dict[str, Any]) -> str:
         parts.append(harder)
     loss = card.get("loss_and_return")
     if loss:
-        rows = [[k.replace("_", " "), v] for k, v in loss.items()]
         said = (
             "On the validation clips of 30 frames and more; the confidence was fitted on clips of the training. Where "
-            "the data set calls a half-hidden target absent, so does this table."
+            "the data set calls a half-hidden target absent, so does this table. A box that is held while lost is "
+            "said may still touch the target; then lost is said wrongly."
         )
-        parts.append(f"### Loss and return\n\n{said}\n\n" + table(["", ""], rows))
+        names = list(dict.fromkeys(name for score in loss.values() for name in score))
+        rows = [[name.replace("_", " "), *(score.get(name, "") for score in loss.values())] for name in names]
+        parts.append(f"### Loss and return\n\n{said}\n\n" + table(["", *loss], rows))
     picture = ROOT / "docs" / "images" / f"failures_{card['model']}_{card['sha256'][:8]}.jpg"
     if picture.exists():  # of these very weights
         parts.append(f"### Where it fails\n\n{FAILURES}\n\n![failures](images/{picture.name})")

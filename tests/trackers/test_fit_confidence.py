@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.training.clips import Clip
 from onlinetada.trackers.training.pack import SourceOptions
-from onlinetada.trackers.training.validation import HeldOut, fit_confidence, held_out_clips, score_loss
+from onlinetada.trackers.training.validation import GONE, SEEN, HeldOut, fit_confidence, held_out_clips, score_loss
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -31,8 +30,9 @@ def test_gaps_tell_of_absence_only_where_the_data_set_says_so(matcher: Any, scen
     fitted = fit_confidence(matcher, config, made)
     assert fitted is not None and fitted.peak > 0
     score = score_loss(matcher, replace(config, confidence=fitted), made)
-    assert score is not None and score.returns == int(tells)
-    assert math.isnan(score.recall) != tells
+    (kind,) = score  # frames that say nothing are left out
+    assert kind == (GONE if tells else SEEN)
+    assert score[kind]["returns"] == int(tells) and ("recall" in score[kind]) == tells
 
 
 def test_clips_that_say_nothing_give_nothing(matcher: Any, scene: Any) -> None:
@@ -43,7 +43,7 @@ def test_clips_that_say_nothing_give_nothing(matcher: Any, scene: Any) -> None:
     easy = HeldOut("made", Clip("clip", 12, read, {"0": {t: (60.0 + t, 60.0, 32.0, 32.0) for t in range(12)}}))
     for seen in ([], [easy]):  # never off the target
         assert fit_confidence(matcher, InferenceConfig(), seen) is None
-    assert score_loss(matcher, InferenceConfig(), [easy]) is None  # short
+    assert score_loss(matcher, InferenceConfig(), [easy]) == {}  # short
 
 
 def test_the_material_says_what_gaps_mean(tmp_path: Path) -> None:

@@ -169,9 +169,7 @@ def _measured(network: nn.Module, config: InferenceConfig, clips: ClipSets) -> d
     if fitted is not None:
         config = replace(config, confidence=fitted)
         measured["confidence"] = asdict(fitted)
-    loss = score_loss(tracks, config, clips.held_out)
-    if loss is not None:
-        measured["loss_and_return"] = asdict(loss)
+    measured["loss_and_return"] = score_loss(tracks, config, clips.held_out)
     measured["validation"] = {
         "protocol": _PROTOCOL + "the first frame left out",
         "clips": len(clips.held_out),

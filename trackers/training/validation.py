@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from onlinetada.trackers.absence import AbsenceScore, Watched, labelled_signals, score_absence, watch, without_recovery
+from onlinetada.trackers.absence import Watched, labelled_signals, score_absence, watch, without_recovery
 from onlinetada.trackers.confidence import ConfidenceCalibration, fit_calibration
 from onlinetada.trackers.engine import Engine
 from onlinetada.trackers.evaluation.geometry import centers, overlap
@@ -25,6 +25,7 @@ from onlinetada.trackers.training.pack import SourceOptions
 from onlinetada.trackers.training.readers import open_folder
 
 Floats = npt.NDArray[np.float64]
+GONE, SEEN = "hidden or gone at times", "always in sight"  # kinds of clips that loss is scored on
 _Item = TypeVar("_Item")
 _LONG = 30  # frames of a clip that says something about absence
 _FITTED_CLIPS, _FITTED_TRACKS, _FITTED_FRAMES, _FEWEST_FRAMES = 400, 3, 150, 4  # what a confidence is fitted on
@@ -204,11 +205,22 @@ def fit_confidence(
         return None
 
 
-def score_loss(network: TrackNetwork, config: InferenceConfig, clips: Collection[HeldOut]) -> AbsenceScore | None:
-    """How well it is told that a target is gone: the first track of each clip of 30 frames and more; None without."""
-    engine = Engine(network, config, device=_device(network))
-    runs = [_watched(engine, held) for held in clips if held.clip.length >= _LONG and held.clip.tracks]
-    return score_absence(runs) if runs else None
+def score_loss(
+    network: TrackNetwork, config: InferenceConfig, clips: Collection[HeldOut]
+) -> dict[str, dict[str, float]]:
+    """How well it is told that a target is gone, on the first track of each clip of 30 frames and more.
+
+    Returns:
+        The fields of ``AbsenceScore`` that are numbers, for clips with frames on which the target is hidden or gone and
+        for those that show it all the time, where there are such.
+    """
+    engine, runs = Engine(network, config, device=_device(network)), dict[str, list[Watched]]()
+    for held in clips:
+        if held.clip.length >= _LONG and held.clip.tracks:
+            run = _watched(engine, held)
+            runs.setdefault(SEEN if run.present.all() else GONE, []).append(run)
+    scores = {kind: asdict(score_absence(runs[kind])) for kind in (GONE, SEEN) if kind in runs}
+    return {kind: {name: v for name, v in score.items() if not np.isnan(v)} for kind, score in scores.items()}
 
 
 def _glimpses(engine: Engine, held: HeldOut) -> list[Watched]:
