@@ -25,7 +25,7 @@ def test_gaps_tell_of_absence_only_where_the_data_set_says_so(matcher: Any, scen
 
     # the last 15 boxes are of something else
     boxes = {t: (60.0 + t, 60.0 if t < 65 else 180.0, 32.0, 32.0) for t in range(80) if not 20 <= t < 40}
-    clip = Clip("clip", 80, read, {"0": boxes})
+    clip = Clip("clip", 80, read, {"empty": {}, "0": boxes})
     made, config = [HeldOut("made", clip, tells)], InferenceConfig()
     fitted = fit_confidence(matcher, config, made)
     assert fitted is not None and fitted.peak > 0

@@ -216,7 +216,7 @@ def score_loss(
     """
     engine, runs = Engine(network, config, device=_device(network)), dict[str, list[Watched]]()
     for held in clips:
-        if held.clip.length >= _LONG and held.clip.tracks:
+        if held.clip.length >= _LONG and any(held.clip.tracks.values()):
             run = _watched(engine, held)
             runs.setdefault(SEEN if run.present.all() else GONE, []).append(run)
     scores = {kind: asdict(score_absence(runs[kind])) for kind in (GONE, SEEN) if kind in runs}
@@ -235,8 +235,8 @@ def _glimpses(engine: Engine, held: HeldOut) -> list[Watched]:
 
 
 def _watched(engine: Engine, held: HeldOut) -> Watched:
-    """A run over a clip's first track."""
-    boxes = next(iter(held.clip.tracks.values()))
+    """A run over a clip's first track that has a box."""
+    boxes = next(filter(None, held.clip.tracks.values()))
     return _told(held, watch(engine, held.clip.read(range(min(boxes), held.clip.length)), boxes))
 
 
