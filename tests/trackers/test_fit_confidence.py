@@ -14,7 +14,15 @@ import pytest
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.training.clips import Clip
 from onlinetada.trackers.training.pack import SourceOptions
-from onlinetada.trackers.training.validation import GONE, SEEN, HeldOut, fit_confidence, held_out_clips, score_loss
+from onlinetada.trackers.training.validation import (
+    GONE,
+    SEEN,
+    HeldOut,
+    fit_confidence,
+    held_out_clips,
+    score_loss,
+    seen_clips,
+)
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -55,4 +63,17 @@ def test_the_material_says_what_gaps_mean(tmp_path: Path) -> None:
     (tmp_path / "set/one/groundtruth.txt").write_text("1,1,9,9\nnan,nan,nan,nan\n")
     (held,) = held_out_clips([source], tmp_path)
     assert not held.tells_absence
-    assert held_out_clips([source], tmp_path, but=[held.clip.name]) == []
+
+
+def test_what_is_seen_is_what_is_packed(tmp_path: Path) -> None:
+    source = SourceOptions("birds", "set", "sequences", "made here", leave_out_list="same.txt")
+    for name in ("one", "two", "three"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for n in (1, 2):
+            cv2.imwrite(str(tmp_path / "set" / name / f"{n:04}.png"), np.zeros((40, 40, 3), np.uint8))
+        (tmp_path / "set" / name / "groundtruth.txt").write_text("1,1,9,9\n2,1,9,9\n")
+    (tmp_path / "same.txt").write_text("two\n")
+    names = [held.clip.name for held in held_out_clips([source], tmp_path)]
+    (left_out,) = (name for name in names if name.endswith("one"))
+    (kept,) = seen_clips([source], tmp_path, [left_out])
+    assert len(names) == 3 and kept.clip.name.endswith("three")

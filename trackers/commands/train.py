@@ -102,11 +102,11 @@ def _say(line: str) -> None:
 
 
 def clips_to_track(material: Path, root: Path) -> ClipSets:
-    """The clips of raw data that are tracked, not trained on."""
+    """The clips of raw data that are tracked, by what for."""
     from onlinetada.errors import InputError
     from onlinetada.trackers.config import load_config
     from onlinetada.trackers.training.pack import Material, left_out
-    from onlinetada.trackers.training.validation import ClipSets, held_out_clips
+    from onlinetada.trackers.training.validation import ClipSets, held_out_clips, seen_clips
 
     about = load_config(material, Material)
     names = left_out(about, material)
@@ -114,7 +114,7 @@ def clips_to_track(material: Path, root: Path) -> ClipSets:
     held_out += held_out_clips(about.validate, root)
     if not held_out:
         raise InputError(f"{root}: none of the validation clips of {material} lies there")
-    return ClipSets(held_out, held_out_clips(about.compare, root), held_out_clips(about.sources, root, but=names))
+    return ClipSets(held_out, held_out_clips(about.compare, root), seen_clips(about.sources, root, names))
 
 
 def check_device(device: str) -> None:

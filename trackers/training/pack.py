@@ -145,9 +145,9 @@ def pack(
     writer = ShardWriter(out, webp=webp)
     skipped: dict[str, int] = {}
     for source in sources:
-        listed = _listed(source, root)
+        trained_on = what_is_packed(source, root, leave_out)
         for clip in open_folder(root / source.path, source.format):
-            if clip.name in leave_out or clip.name.rpartition("/")[2] in listed or not source.takes(clip.name):
+            if not trained_on(clip.name):
                 skipped[source.name] = skipped.get(source.name, 0) + 1
                 continue
             if clip.tracks:
@@ -157,6 +157,12 @@ def pack(
         report(f"{source.name}: {writer.counts.get(source.name, {})}, {skipped.get(source.name, 0)} clips left out")
     about = {s.name: {"terms": s.terms, "weight": s.weight, "left_out": skipped.get(s.name, 0)} for s in sources}
     writer.finish({"sources": about})
+
+
+def what_is_packed(source: SourceOptions, root: Path, leave_out: Collection[str]) -> Callable[[str], bool]:
+    """Tells by a clip's name whether it is packed: neither left out nor in the source's own list."""
+    listed = _listed(source, root)
+    return lambda clip: clip not in leave_out and clip.rpartition("/")[2] not in listed and source.takes(clip)
 
 
 def _listed(source: SourceOptions, root: Path) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -21,7 +21,7 @@ from onlinetada.trackers.models.network import TrackNetwork
 from onlinetada.trackers.options import InferenceConfig
 from onlinetada.trackers.result import Box
 from onlinetada.trackers.training.clips import Clip
-from onlinetada.trackers.training.pack import SourceOptions
+from onlinetada.trackers.training.pack import SourceOptions, what_is_packed
 from onlinetada.trackers.training.readers import open_folder
 
 Floats = npt.NDArray[np.float64]
@@ -99,20 +99,27 @@ class Scores:
 
 
 def held_out_clips(
-    sources: Collection[SourceOptions],
-    root: Path,
-    names: Collection[str] | None = None,
-    *,
-    but: Collection[str] = (),
+    sources: Collection[SourceOptions], root: Path, names: Collection[str] | None = None
 ) -> list[HeldOut]:
-    """The clips of ``names`` (without it, all clips) but those of ``but``, each once, in the sources that are there."""
+    """The clips of ``names`` (without it, all clips), each once, in the sources that are there."""
+    return _clips(sources, root, lambda s: lambda clip: s.takes(clip) and (names is None or clip in names))
+
+
+def seen_clips(sources: Collection[SourceOptions], root: Path, leave_out: Collection[str]) -> list[HeldOut]:
+    """The clips that get into the packed material, each once, in the sources that are there."""
+    return _clips(sources, root, lambda source: what_is_packed(source, root, leave_out))
+
+
+def _clips(
+    sources: Collection[SourceOptions], root: Path, wanted: Callable[[SourceOptions], Callable[[str], bool]]
+) -> list[HeldOut]:
     found: dict[str, HeldOut] = {}
     for source in sources:
         if (root / source.path).is_dir():
+            takes = wanted(source)
             for clip in open_folder(root / source.path, source.format):
-                if source.takes(clip.name) and clip.name not in but and (names is None or clip.name in names):
-                    held = HeldOut(source.name, clip, source.gaps == "absent")
-                    found.setdefault(clip.name, held)
+                if takes(clip.name):
+                    found.setdefault(clip.name, HeldOut(source.name, clip, source.gaps == "absent"))
     return list(found.values())
 
 
